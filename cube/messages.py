@@ -1,0 +1,475 @@
+"""The catalogue: every message that actors exchange, and the two effects of a core.
+
+Messages are frozen values. Each says who sends it to whom. Times inside a message are the
+sender's own clock and are only ever compared with other times of the same message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from cube.spec import Demand, JobSpec, TaskSpec
+from cube.task import Decision, HostPort, Job, Node, Task
+
+MANAGER = "manager"
+SCHEDULER = "scheduler"
+
+
+def worker_name(node: str) -> str:
+    """The actor that runs a node's tasks."""
+    return f"worker/{node}"
+
+
+def engine_name(node: str) -> str:
+    """The actor that starts and stops a node's containers."""
+    return f"engine/{node}"
+
+
+# --- effects -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Deliver `message` to the actor named `to`, `after` seconds from now (a timer)."""
+
+    to: str
+    message: Any
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Make `records` durable, all or none, before anything that is sent with them."""
+
+    records: tuple[Any, ...]
+
+
+Effect = Send | Save
+
+# --- words shared by several messages ----------------------------------------------------
+
+
+FENCE_SECONDS = 5.0  # a fenced task is gone so long after its lease at the latest
+
+
+class Generation(NamedTuple):
+    """Which manager speaks, and how new its word is. Ordered within one cluster."""
+
+    cluster: str
+    epoch: int
+    number: int
+
+
+class Round(NamedTuple):
+    """Names one question to the scheduler."""
+
+    epoch: int
+    number: int
+
+
+class RunKey(NamedTuple):
+    """One run of one attempt of a task: what an engine starts once."""
+
+    uid: str  # job/service/index@incarnation
+    attempt: int
+    restart: int
+
+
+class Phase(IntEnum):
+    """How far one run has come; observations are ordered by (attempt, restart, phase)."""
+
+    STARTING = 0
+    RUNNING = 1
+    ENDED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What a node is: told in every whole report. Capacity is what tasks may use."""
+
+    name: str
+    cpu_milli: int
+    memory_mib: int
+    disk_mib: int
+    host: str = ""  # nodes of one host share its host ports; "" means the node itself
+    datacenter: str = "dc1"
+    labels: tuple[tuple[str, str], ...] = ()
+    engine: str = "simulated"
+    boot_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """One row of the fleet, in absolute values."""
+
+    row: int
+    info: NodeInfo
+    open: bool  # may take new tasks
+    cpu_used_milli: int = 0
+    memory_used_mib: int = 0
+    disk_used_mib: int = 0
+    tasks: int = 0
+    cpu_load_milli: int = 0  # measured
+    ports: tuple[tuple[int, str], ...] = ()  # asked host ports in use by this row's tasks
+
+
+# --- user -> manager ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Make this job so. Repeating a request id gets the first answer again."""
+
+    request: str
+    job: JobSpec
+    reply_to: str = ""
+    again: bool = False  # run finished batch tasks once more
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End a job, a service (`job/service`) or one task (`job/service/index`)."""
+
+    request: str
+    target: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Forget an ended job; with `force`, stop it first."""
+
+    request: str
+    job: str
+    reply_to: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask for a `Snapshot` of everything the manager knows."""
+
+    request: str
+    reply_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Decide on the unknown containers of a manager in recovery: remove them."""
+
+    request: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The manager's answer to one request.
+
+    `status` is one of ok, unchanged, changed, created, not-found, conflict, refused, unavailable.
+    """
+
+    request: str
+    status: str
+    text: str = ""
+    body: Any = None
+
+
+# --- manager <-> scheduler ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Tasks of one demand in a round, with where instances of their service already are."""
+
+    demand: Demand
+    tasks: tuple[str, ...]  # uids, in queue order
+    present: tuple[tuple[int, int], ...] = ()  # (row, instances of demand.service there)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Manager to scheduler: decide these, on this fleet. `base` 0 means `rows` is all of it."""
+
+    round: Round
+    base: int  # the fleet revision that `rows` builds on
+    revision: int  # the fleet revision once `rows` is applied
+    rows: tuple[NodeRow, ...]
+    questions: tuple[Question, ...]
+    order: tuple[int, ...]  # queue order: the k-th task to place is the next of questions[order[k]]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Scheduler to manager: the answer to one round, in order."""
+
+    round: Round
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeedFleet:
+    """Scheduler to manager: I hold another base; tell me the whole fleet."""
+
+    round: Round
+
+
+# --- manager <-> worker ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One task that a node should hold; `run` False: stop it and keep it for its report."""
+
+    uid: str
+    attempt: int
+    version: int
+    spec: TaskSpec
+    run: bool = True
+    restart: int = 0  # restarts of this attempt that the manager knows of
+    failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Manager to worker: all that the node should run. Newest wins; equal numbers are equal.
+
+    Everything else that this worker holds is to be stopped and removed, except `keep`.
+    """
+
+    generation: Generation
+    node: str
+    now: float
+    answers: tuple[int, int]  # (life, seq) of the latest report received
+    interval: float  # seconds between whole reports
+    lease: float  # seconds that `on_disconnect: stop` tasks may outlive the answered report
+    grace: float  # seconds of silence after which the node is lost
+    tasks: tuple[Wanted, ...]
+    keep: tuple[str, ...] = ()  # unknown to the manager; leave alone
+    tell_whole: bool = False  # send a whole report at once
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What a worker saw of one run."""
+
+    uid: str
+    attempt: int
+    restart: int
+    phase: Phase
+    exit_code: int | None = None
+    reason: str = ""  # why it ended, or why it has not started
+    final: bool = False  # ended, and the worker will not restart it
+    charged: bool = True  # an end that counts against budgets
+    stopped: bool = False  # ended because the manager wanted it so
+    retry_at: float | None = None  # worker's clock, while a restart waits
+    healthy: bool | None = None  # None: no check, or no verdict yet
+    ports: tuple[HostPort, ...] = ()
+    failures: tuple[float, ...] = ()  # worker's clock
+    handle: str = ""  # the engine's short id
+    size: tuple[int, int, int] = (0, 0, 0)  # cpu, memory, disk of a container found by label
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Worker to manager: what the node does run. Whole: all of it; else only what changed."""
+
+    node: str
+    cluster: str
+    life: int  # of this worker
+    seq: int  # rising within a life
+    now: float
+    whole: bool
+    echoes: Generation | None  # the latest Assign accepted
+    facts: tuple[Fact, ...]
+    info: NodeInfo | None = None  # in whole reports
+    engine_error: str = ""  # the engine does not answer: absence means nothing
+    cpu_load_milli: int = 0
+    memory_load_mib: int = 0
+
+
+# --- worker <-> engine -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Worker to engine: what is there? Answered by `Listed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Worker to engine: start this once. Answered by `Started` or `Exited` (failed start)."""
+
+    key: RunKey
+    version: int
+    spec: TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Worker to engine: stop signal, `grace_seconds`, then kill. Answered by `Exited`."""
+
+    key: RunKey
+    grace_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Worker to engine: remove what is left of an ended run (container, logs)."""
+
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Engine to worker: it runs."""
+
+    key: RunKey
+    handle: str = ""
+    ports: tuple[HostPort, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Engine to worker: why a start takes long (an image is being pulled)."""
+
+    key: RunKey
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Engine to worker: it ended, or could not be started (`started` False).
+
+    `interrupted`: not its own doing (the engine or the host restarted); not charged to budgets.
+    `retry` False: trying again on this node cannot help (no such image).
+    """
+
+    key: RunKey
+    exit_code: int | None
+    reason: str = ""
+    started: bool = True
+    interrupted: bool = False
+    retry: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Engine to worker: the verdict of the health check changed."""
+
+    key: RunKey
+    healthy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One run that the engine knows of, with what its labels say."""
+
+    key: RunKey
+    running: bool
+    exit_code: int | None = None
+    reason: str = ""
+    interrupted: bool = False
+    handle: str = ""
+    ports: tuple[HostPort, ...] = ()
+    healthy: bool | None = None
+    size: tuple[int, int, int] = (0, 0, 0)
+    on_disconnect: str = "keep"
+    stop_grace_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Engine to worker: everything of this cluster and node that exists, at one moment.
+
+    Sent in answer to `List` and by itself after the engine came back. `info` is the node.
+    """
+
+    found: tuple[Found, ...]
+    info: NodeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDown:
+    """Engine to worker: the engine does not answer; a `Listed` follows when it does."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Engine to worker: what the node's tasks use now."""
+
+    cpu_load_milli: int
+    memory_load_mib: int
+
+
+# --- timers and life ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """World to actor: the first message of a life. `life` rises with each."""
+
+    life: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDown:
+    """Actor host to its core: saves fail; what was decided is held until they succeed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUp:
+    """Actor host to its core: saves succeed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """World to manager: an actor's core raised twice on this message; it will not see it again."""
+
+    actor: str
+    message: str  # its kind
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A core to itself: look at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDue:
+    """Worker to itself: the delay before a restart is over."""
+
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class RunDue:
+    """Simulated engine to itself: a run starts (`exit_code` None) or ends."""
+
+    key: RunKey
+    exit_code: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that the manager knows, at one revision. Immutable; the edge renders it."""
+
+    cluster: str
+    epoch: int
+    revision: int
+    now: float
+    policy: str
+    jobs: tuple[Job, ...]
+    tasks: tuple[Task, ...]
+    nodes: tuple[Node, ...]
+    rows: tuple[NodeRow, ...]
+    volumes: tuple[tuple[str, str], ...] = ()  # (job_volume, node)
+    unknown: tuple[tuple[str, Fact], ...] = ()  # (node, container) awaiting recovery
+    note: str = ""  # recovery, cut-off, store down: why the manager is not itself

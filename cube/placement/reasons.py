@@ -1,0 +1,80 @@
+"""Why a task waits, in words.
+
+Owns the sentences. The numbers come from the rejections that placement counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cube.fleet import RESOURCES
+from cube.task import Decision, Rejection
+
+NO_NODES: Final = "there are no nodes"
+
+
+def why_pending(decision: Decision) -> str:
+    """Why the task of a decision without a row waits."""
+    return decision.error or describe(decision.rejections)
+
+
+def describe(rejections: Sequence[Rejection]) -> str:
+    """What it needs and who comes nearest, then who was turned away for other reasons.
+
+    For instance: `needs 4096 MiB memory; the best of 12 nodes, node-7, has 3276 MiB free; 3 nodes
+    fail constraint node.labels.zone == b; 1 node is not accepting tasks`.
+    """
+    if not rejections:
+        return NO_NODES
+    tied = [r for r in rejections if r.reason.startswith("node ")]
+    short = [r for r in rejections if r.reason in RESOURCES]
+    other = [r for r in rejections if r not in tied and r not in short]
+    sentences = [*map(_tied, tied), *map(_short, short), *map(_other, other)]
+    return "; ".join(sentences)
+
+
+def _tied(rejection: Rejection) -> str:
+    name = rejection.reason.removeprefix("node ")
+    return f"is tied to {name}" + ("" if rejection.node else ", which is not in this cluster")
+
+
+def _short(rejection: Rejection) -> str:
+    need = amount(rejection.reason, rejection.need or 0)
+    best = amount(rejection.reason, rejection.best or 0)
+    what = "" if rejection.reason == "cpu" else f" {rejection.reason}"
+    who = rejection.node
+    if rejection.nodes > 1:
+        who = f"the best of {rejection.nodes} nodes, {rejection.node},"
+    return f"needs {need}{what}; {who} has {best} free"
+
+
+def amount(resource: str, quantity: int) -> str:
+    """A quantity of a resource with its unit."""
+    if resource != "cpu":
+        return f"{quantity} MiB"
+    return "1 CPU" if quantity == 1000 else f"{quantity / 1000:g} CPUs"
+
+
+def _other(rejection: Rejection) -> str:
+    kind, _, rest = rejection.reason.partition(" ")
+    one = rejection.nodes == 1
+    nodes = "1 node" if one else f"{rejection.nodes} nodes"
+    match kind:
+        case "closed":
+            return f"{nodes} {'is' if one else 'are'} not accepting tasks"
+        case "datacenter":
+            return f"{nodes} {'is' if one else 'are'} not in datacenter {rest}"
+        case "constraint":
+            return f"{nodes} {'fails' if one else 'fail'} constraint {rest}"
+        case "port":
+            return f"port {rest} is in use on {nodes}"
+        case "max":
+            most = rest.removesuffix(" per node")
+            instances = "1 instance" if most == "1" else f"{most} instances"
+            return f"{nodes} {'has' if one else 'have'} the {instances} allowed per node"
+        case "spread":
+            where = "the node" if rest == "node" else f"the same {rest}"
+            return f"{nodes} {'is' if one else 'are'} ruled out by an instance on {where}"
+        case _:
+            return f"{nodes} {'is' if one else 'are'} refused by {rejection.reason}"

@@ -1,0 +1,283 @@
+"""What holds for every fleet, demand and sequence of operations."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cube.fleet import Fleet, Floats, Rows
+from cube.messages import NodeInfo, NodeRow, Question
+from cube.placement import Placer
+from cube.policies import EpvmPaper, Policy, make_policy, policy
+from cube.spec import Constraint, Demand, Spread
+
+ZONE = "node.labels.zone"
+OWN = ("epvm", "epvm(base=1.54)", "epvm-paper", "epvm-book", "round-robin", "greedy", "best-fit",
+       "worst-fit", "first-fit", "random(seed=3)")  # fmt: skip
+ROW_LOCAL = tuple(name for name in OWN if make_policy(name).row_local)
+
+
+@policy(row_local=True)
+def curved(fleet: Fleet, task: Demand, rows: Rows, *, weight: float = 0.3) -> Floats:
+    cpu = (fleet.cpu_free_milli[rows] - task.cpu_milli) / fleet.cpu_milli[rows]
+    return cpu**2 + weight * fleet.tasks[rows]
+
+
+def new_policy(name: str) -> Policy:
+    return curved() if name == "own" else make_policy(name)
+
+
+sizes = st.tuples(st.integers(1, 8), st.integers(0, 8), st.integers(0, 2))
+nodes = st.builds(
+    lambda size, zone, host, center: NodeInfo(
+        "?", 500 * size[0], 512 * size[1], 100 * size[2], host, center,
+        (("zone", zone),) if zone else (),
+    ),
+    sizes, st.sampled_from(["", "a", "b"]), st.sampled_from(["", "", "h1"]),
+    st.sampled_from(["dc1", "dc2"]),
+)  # fmt: skip
+fleets = st.lists(nodes, min_size=1, max_size=12)
+spreads = st.builds(
+    Spread,
+    st.sampled_from(["prefer", "prefer", "require", "none"]),
+    st.sampled_from(["node", "datacenter", ZONE]),
+)
+demands = st.builds(
+    lambda size, ports, constraints, centers, service, spread, most: Demand(
+        100 * size[0], 128 * size[1], 50 * size[2], ports, constraints, centers, None,
+        service, spread, most if service else None,
+    ),
+    sizes,
+    st.sampled_from([(), (), (), ((80, "tcp"),), ((80, "tcp"), (443, "tcp"))]),
+    st.sampled_from([(), (), (Constraint(ZONE, "==", "a"),), (Constraint(ZONE, "!=", "b"),)]),
+    st.sampled_from([(), (), ("dc1",)]),
+    st.sampled_from(["", "j/s", "j/t"]),
+    spreads,
+    st.sampled_from([None, None, 1, 2]),
+)  # fmt: skip
+runners_up = st.sampled_from([0, 20])  # large fleets name none, and take a shorter way
+
+
+def fleet_of(infos: list[NodeInfo]) -> Fleet:
+    fleet = Fleet()
+    for row, info in enumerate(infos):
+        fleet.set_row(NodeRow(row, replace(info, name=f"n{row}"), True))
+    return fleet
+
+
+def copy_of(fleet: Fleet) -> Fleet:
+    copy = Fleet()
+    for row in fleet.changed_since(0):
+        copy.set_row(row)
+    return copy
+
+
+def group(fleet: Fleet, row: int, by: str) -> str | None:
+    info = fleet.info(row)
+    return {"node": info.name, "datacenter": info.datacenter}.get(by, dict(info.labels).get("zone"))
+
+
+def allowed(fleet: Fleet, demand: Demand, held: Counter[int]) -> list[int]:
+    """The rows that filters and spread rules leave, by plain loops."""
+    rows = [row for row in range(len(fleet)) if fleet.fits(row, demand)]
+    if not demand.service:
+        return rows
+    if demand.max_per_node is not None:
+        rows = [row for row in rows if held[row] < demand.max_per_node]
+    if demand.spread.mode == "none":
+        return rows
+    crowd: Counter[str | None] = Counter()
+    for row, count in held.items():
+        crowd[group(fleet, row, demand.spread.by)] += count
+    counts = {row: crowd[group(fleet, row, demand.spread.by)] for row in rows}
+    fewest = 0 if demand.spread.mode == "require" else min(counts.values(), default=0)
+    return [row for row in rows if counts[row] == fewest]
+
+
+# --- picks -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*OWN, "own"])
+@settings(max_examples=40)
+@given(infos=fleets, asked=st.lists(demands, min_size=1, max_size=12), runners_up=runners_up)
+def test_a_pick_is_feasible_and_never_beaten(
+    name: str, infos: list[NodeInfo], asked: list[Demand], runners_up: int
+) -> None:
+    fleet, made = fleet_of(infos), new_policy(name)
+    placer = Placer(fleet, made, runners_up=runners_up)
+    held: dict[str, Counter[int]] = {"": Counter(), "j/s": Counter(), "j/t": Counter()}
+    for demand in asked:
+        present = held[demand.service]
+        rows = allowed(fleet, demand, present)
+        scores = made.score(fleet, demand, np.array(rows, np.intp)) if rows else []
+        question = Question(demand, ("t",), tuple(present.items()))
+        (decision,) = placer.place((question,), (0,))
+        assert not decision.error
+        if not rows:
+            assert decision.row is None
+            assert sum(r.nodes for r in decision.rejections) == len(fleet)
+            continue
+        assert decision.row == rows[int(np.argmin(scores))]
+        assert decision.score == min(scores)
+        assert decision.node == fleet.info(decision.row).name
+        assert decision.feasible + sum(r.nodes for r in decision.rejections) == len(fleet)
+        present[decision.row] += 1
+
+
+@settings(max_examples=30)
+@given(infos=st.lists(nodes, min_size=1, max_size=12), used=st.lists(sizes, max_size=8))
+@pytest.mark.parametrize("name", [*ROW_LOCAL, "own"])
+def test_scores_do_not_depend_on_the_order_of_rows(
+    name: str, infos: list[NodeInfo], used: list[tuple[int, int, int]]
+) -> None:
+    fleet = fleet_of(infos)
+    for row, (cpu, memory, disk) in enumerate(used):
+        fleet.take(row % len(fleet), Demand(100 * cpu, 100 * memory, disk))
+    made, demand = new_policy(name), Demand(100, 256)
+    rows = np.arange(len(fleet))
+    scores = made.score(fleet, demand, rows)
+    assert np.array_equal(made.score(fleet, demand, rows[::-1]), scores[::-1])
+    one_by_one = [made.score(fleet, demand, rows[i : i + 1])[0] for i in rows]
+    assert np.array_equal(one_by_one, scores)
+
+
+@given(
+    size=sizes,
+    loads=st.lists(st.integers(0, 400), min_size=2, max_size=10),
+    need=st.integers(1, 50),
+)
+def test_epvm_costs_more_on_a_more_loaded_node_so_the_least_loaded_of_equals_wins(
+    size: tuple[int, int, int], loads: list[int], need: int
+) -> None:
+    fleet = fleet_of([NodeInfo("?", 500, 512 * (1 + size[1]), 0)] * len(loads))
+    for row, load in enumerate(loads):
+        fleet.take(row, Demand(load, load // 2))
+    made, demand = make_policy("epvm"), Demand(need, need)
+    scores = made.score(fleet, demand, np.arange(len(fleet)))
+    by_load = sorted(zip(loads, scores.tolist(), strict=True))
+    for (less, cheap), (more, dear) in itertools.pairwise(by_load):
+        assert cheap < dear if less < more else cheap == dear
+    assert Placer(fleet, made).decide(demand).row == loads.index(min(loads))
+
+
+@given(infos=st.lists(nodes, min_size=1, max_size=10), closed=st.sets(st.integers(0, 9)))
+def test_round_robin_visits_each_feasible_node_once_per_turn(
+    infos: list[NodeInfo], closed: set[int]
+) -> None:
+    fleet = fleet_of(infos)
+    for row in closed & set(range(len(fleet))):
+        fleet.set_open(row, False)
+    demand = Demand(0, 0)
+    feasible = [row for row in range(len(fleet)) if fleet.fits(row, demand)]
+    turns = 3 * len(feasible)
+    question = Question(demand, tuple(map(str, range(turns))))
+    placer = Placer(fleet, make_policy("round-robin"))
+    decisions = placer.place((question,), (0,) * turns)
+    assert [d.row for d in decisions] == feasible * 3
+
+
+@pytest.mark.parametrize("name", ["epvm", "best-fit", "worst-fit", "greedy", "first-fit"])
+def test_three_instances_on_one_large_and_four_small_nodes_are_on_three_nodes(name: str) -> None:
+    large, small = NodeInfo("?", 64000, 262144, 0), NodeInfo("?", 4000, 8192, 0)
+    demand = Demand(500, 512, service="shop/web", spread=Spread("prefer"))
+    placer = Placer(fleet_of([large, small, small, small, small]), make_policy(name))
+    decisions = placer.place((Question(demand, ("1", "2", "3")),), (0, 0, 0))
+    assert len({d.row for d in decisions} - {None}) == 3
+
+
+# --- the ledger --------------------------------------------------------------------------
+
+
+@given(
+    infos=fleets,
+    moves=st.lists(st.tuples(st.integers(0, 11), demands), max_size=20),
+    data=st.data(),
+)
+def test_take_and_give_are_inverse_exactly(
+    infos: list[NodeInfo], moves: list[tuple[int, Demand]], data: st.DataObject
+) -> None:
+    fleet = fleet_of(infos)
+    before = fleet.changed_since(0)
+    taken = [(row % len(fleet), demand) for row, demand in moves]
+    for row, demand in taken:
+        fleet.take(row, demand)
+    assert int(fleet.cpu_used_milli.sum()) == sum(d.cpu_milli for _, d in taken)
+    assert int(fleet.tasks.sum()) == len(taken)
+    for row, demand in data.draw(st.permutations(taken)):
+        fleet.give(row, demand)
+    assert fleet.changed_since(0) == before
+
+
+# --- caching -----------------------------------------------------------------------------
+
+operations = st.one_of(
+    st.tuples(st.just("place"), st.integers(0, 3)),
+    st.tuples(st.just("place"), st.integers(0, 3)),
+    st.tuples(st.just("place"), st.integers(0, 3)),
+    st.tuples(st.just("free"), st.integers(0, 99)),
+    st.tuples(st.just("free"), st.integers(0, 99)),
+    st.tuples(st.just("close"), st.integers(0, 99)),
+    st.tuples(st.just("load"), st.integers(0, 99)),
+    st.tuples(st.just("join"), st.integers(0, 99)),
+    st.tuples(st.just("change"), st.integers(0, 99)),
+    st.tuples(st.just("touch"), st.integers(0, 3000)),
+)
+
+
+@pytest.mark.parametrize("name", [*ROW_LOCAL, "own"])
+@settings(max_examples=40)
+@given(
+    infos=fleets,
+    shapes=st.lists(demands, min_size=4, max_size=4),
+    steps=st.lists(operations, min_size=5, max_size=60),
+    runners_up=runners_up,
+)
+def test_cached_scores_are_the_fresh_ones_bit_for_bit(
+    name: str,
+    infos: list[NodeInfo],
+    shapes: list[Demand],
+    steps: list[tuple[str, int]],
+    runners_up: int,
+) -> None:
+    fleet, made = fleet_of(infos), new_policy(name)
+    cached = Placer(fleet, made, shapes=3, runners_up=runners_up)
+    live: list[tuple[int, Demand]] = []
+    for step, number in steps:
+        row = number % len(fleet)
+        match step:
+            case "place":
+                demand = shapes[number]
+                present = Counter(r for r, d in live if d.service == demand.service)
+                fresh = new_policy(name)
+                if isinstance(made, EpvmPaper):  # what it has discovered is its state
+                    fresh = EpvmPaper(made.max_jobs)
+                expected = Placer(copy_of(fleet), fresh, runners_up=runners_up).decide(
+                    demand, tuple(present.items())
+                )
+                question = Question(demand, ("",), tuple(present.items()))
+                (decision,) = cached.place((question,), (0,))
+                assert replace(decision, policy="") == replace(expected, policy="")
+                if decision.row is not None:
+                    live.append((decision.row, demand))
+            case "free" if live:
+                cached.free(*live.pop(number % len(live)))
+            case "close":
+                fleet.set_open(row, not fleet.open[row])
+            case "load":
+                fleet.set_load(row, number * 10)
+            case "join":
+                info = replace(infos[number % len(infos)], name=f"n{len(fleet)}")
+                fleet.set_row(NodeRow(len(fleet), info, True))
+            case "change":
+                old = fleet.node_row(row)
+                info = replace(old.info, cpu_milli=old.info.cpu_milli + 500, labels=())
+                fleet.set_row(replace(old, info=info))
+            case "touch":
+                for _ in range(number):
+                    fleet.touch(row)
