@@ -1,0 +1,186 @@
+"""The Manager core: the one writer of jobs, tasks and nodes.
+
+This file is its table of contents: one line per message. Every message ends in the same few steps,
+which bring the cluster towards what is wanted: queue what became pending, ask for placements, tell
+the nodes. `ledger` holds what is known, `jobs` what users ask for, `rollout` new versions, `rounds`
+placement, `nodes` reports and assignments, `facts` what reports say of tasks, `strangers` what the
+store never knew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cube.manager.jobs import Jobs, record_answer
+from cube.manager.ledger import Ledger
+from cube.manager.nodes import Nodes
+from cube.manager.rounds import Rounds
+from cube.messages import (
+    MANAGER,
+    Effect,
+    Look,
+    NeedFleet,
+    Placed,
+    Recover,
+    Remove,
+    Reply,
+    Report,
+    SetAside,
+    Snapshot,
+    Stop,
+    StoreDown,
+    StoreUp,
+    Submit,
+    Tick,
+    Wake,
+)
+from cube.task import Saved
+
+TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerOptions:
+    """What an operator chooses."""
+
+    policy: str = "epvm"  # for display; the scheduler decides
+    reports_per_second: float = 50.0  # of all nodes together
+    kept_per_node: int = 50  # ended tasks whose output stays until their job is stopped; 0: none
+
+
+class Manager:
+    """Keeps the books of the cluster and makes them true."""
+
+    def __init__(self, cluster: str, saved: Saved, options: ManagerOptions | None = None) -> None:
+        self._options = options or ManagerOptions()
+        self._birth = {"cluster": cluster, "saved": saved, "options": asdict(self._options)}
+        self._ledger = Ledger(cluster, saved, self._options.kept_per_node)
+        self._nodes = Nodes(self._ledger, self._options.reports_per_second)
+        self._rounds = Rounds(self._ledger, self._nodes)
+        self._jobs = Jobs(self._ledger)
+        self._store_down = ""
+        self._trouble = ""  # the latest message that was set aside
+
+    def receive(self, message: Any, now: float) -> list[Effect]:
+        """One line per message."""
+        self._ledger.now = now
+        match message:
+            case Wake():
+                self._wake()
+            case Report():
+                if self._nodes.report(message):
+                    self._jobs.node_joined(message.node)
+            case Placed():
+                self._rounds.placed(message)
+            case NeedFleet():
+                self._rounds.need_fleet(message)
+            case Submit() | Stop() | Remove() | Recover():
+                self._request(message)
+            case Look():
+                self._ledger.send(message.reply_to, Reply(message.request, "ok", "", self._look()))
+            case Tick():
+                self._tick()
+            case SetAside():
+                self._set_aside(message)
+            case StoreDown():
+                self._store_down = message.reason
+            case StoreUp():
+                self._store_down = ""
+            case _:
+                pass
+        self._settle()
+        return self._ledger.effects()
+
+    def birth(self) -> dict[str, Any]:
+        """What it was made from: a recording begins with it."""
+        return self._birth
+
+    def _wake(self) -> None:
+        """A new life: raise the epoch before the first word is sent."""
+        ledger = self._ledger
+        ledger.epoch += 1
+        ledger.set_meta("epoch", ledger.epoch)
+        if ledger.born is None:
+            ledger.born = int(ledger.now * 1000)
+            ledger.set_meta("born", ledger.born)
+            ledger.set_meta("cluster", ledger.cluster)
+        ledger.touched.clear()  # nobody is told anything before it has told us the whole truth
+        self._nodes.start()
+        ledger.send(MANAGER, Tick(), TICK_SECONDS)
+
+    def _tick(self) -> None:
+        self._nodes.tick()
+        self._rounds.tick()
+        self._ledger.send(MANAGER, Tick(), TICK_SECONDS)
+
+    def _set_aside(self, message: SetAside) -> None:
+        """A bug in a core, or a message that nobody can handle: operators should know."""
+        text = f"{message.actor} could not handle a {message.message}: {message.error}"
+        self._ledger.event("actor.failed", text)
+        self._trouble = text
+
+    def _request(self, message: Submit | Stop | Remove | Recover) -> None:
+        """Do what a user asks, once, and answer."""
+        known = self._ledger.answers.get(message.request)
+        if self._store_down:  # what was answered before may not be durable either
+            text = f"the store does not work, so nothing new is accepted: {self._store_down}"
+            reply = Reply(message.request, "unavailable", text)
+        elif known is not None:
+            reply = Reply(known.request, known.status, known.text, known.body)
+        else:
+            reply = self._do(message)
+            record_answer(self._ledger, reply)
+        if message.reply_to:
+            self._ledger.send(message.reply_to, reply)
+
+    def _do(self, message: Submit | Stop | Remove | Recover) -> Reply:
+        match message:
+            case Submit():
+                return self._jobs.submit(message)
+            case Stop():
+                return self._jobs.stop(message)
+            case Remove():
+                return self._jobs.remove(message)
+            case Recover():
+                count = self._nodes.recover()
+                return Reply(message.request, "ok", f"removing {count} unknown containers")
+
+    def _settle(self) -> None:
+        """Let follow what must follow, whatever the message was."""
+        self._jobs.step()
+        self._rounds.take_in()
+        self._ledger.moved.clear()
+        if not self._store_down:
+            self._rounds.ask()
+        self._nodes.assign()
+
+    def _look(self) -> Snapshot:
+        ledger, nodes = self._ledger, self._nodes
+        unknown = tuple(
+            (e.name, fact) for e in nodes.entries.values() for fact in e.unknown.values()
+        )
+        return Snapshot(
+            ledger.cluster,
+            ledger.epoch,
+            ledger.revision,
+            ledger.now,
+            self._options.policy,
+            tuple(ledger.jobs.values()),
+            tuple(ledger.tasks.values()),
+            tuple(nodes.view(e) for e in nodes.entries.values()),
+            ledger.fleet.changed_since(0),
+            tuple((v.name, v.node) for v in ledger.volumes.values()),
+            unknown,
+            self._note(len(unknown)),
+        )
+
+    def _note(self, unknown: int) -> str:
+        """Why the manager is not itself, if it is not."""
+        if self._store_down:
+            return f"the store does not work: {self._store_down}"
+        if unknown:
+            return f"recovery: {unknown} containers are unknown to the store; see `cube recover`"
+        if self._nodes.cut_off:
+            return "most nodes are silent: the manager may be cut off, and moves nothing"
+        return self._trouble

@@ -1,0 +1,55 @@
+"""What the manager keeps of one node beyond its row in the fleet, and what it promises to all.
+
+Owns the record and the arithmetic of intervals, leases and graces (rule 7 of the protocol). When a
+node is alive, suspect or lost is decided by `cube.manager.nodes`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cube.messages import FENCE_SECONDS, Fact, NodeInfo, Wanted
+from cube.task import NodeState, Task
+
+DRIFT = 0.01  # of any clock against any other
+
+
+class Grants(NamedTuple):
+    """What an Assign promises, in seconds."""
+
+    interval: float
+    lease: float
+    grace: float
+
+
+def grants(nodes: int, reports_per_second: float) -> Grants:
+    """The report interval scales so that all nodes together send `reports_per_second`."""
+    interval = max(1.0, nodes / reports_per_second)
+    lease = max(10.0, 5 * interval)
+    return Grants(interval, lease, (lease + FENCE_SECONDS) * (1 + DRIFT) / (1 - DRIFT))
+
+
+@dataclass(slots=True)
+class Entry:
+    """One node."""
+
+    name: str
+    state: NodeState
+    since: float
+    heard: float
+    info: NodeInfo | None = None  # None: not heard since the manager started
+    life: int = -1  # of its worker
+    seq: int = 0
+    whole_due: bool = True  # ask for the whole truth until it comes
+    trusted: bool = False  # its whole truth was heard in this life of the manager
+    number: int = 0  # of its newest assignment
+    confirmed: bool = True  # does its latest report echo that number?
+    numbered_at: float = 0.0
+    tasks: tuple[Wanted, ...] = ()
+    seen: dict[str, tuple[Fact, Task | None]] = field(default_factory=dict)  # facts taken in
+    assigned: dict[str, int] = field(default_factory=dict)  # uid -> number that assigned it
+    patience: float = 0.0  # what an earlier life of the manager granted, until it hears this one
+    unknown: dict[str, Fact] = field(default_factory=dict)  # containers that we never knew
+    discard: set[str] = field(default_factory=set)  # those that an operator decided to remove
+    engine_error: str = ""

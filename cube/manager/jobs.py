@@ -1,0 +1,224 @@
+"""What users ask for: submit, stop, remove; and the loop that makes it so.
+
+Owns jobs and their versions. Submitting compares what is wanted with what is there; the roll-out
+then replaces changed instances one at a time. Placing is left to the rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from cube.fleet import suits
+from cube.manager.ledger import Ledger
+from cube.manager.rollout import Rollout
+from cube.messages import Remove, Reply, Stop, Submit
+from cube.spec import Demand, JobSpec, TaskSpec
+from cube.task import Answer, Job, State, Task, TaskEvent
+
+Instance = tuple[TaskSpec, str]  # a service and the index of one of its tasks
+
+
+class Jobs:
+    """All jobs."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._rollout = Rollout(ledger)
+        self._dirty: dict[str, None] = dict.fromkeys(ledger.jobs)  # looked at on the next step
+
+    # --- requests ---
+
+    def submit(self, submit: Submit) -> Reply:
+        """Make the job so."""
+        new, old = submit.job, self._ledger.jobs.get(submit.job.name)
+        ended = old is None or old.stopped or all(t.state.final for t in self._ledger.of(new.name))
+        if old is not None and not ended and old.spec.source != new.source:
+            text = (
+                f"the name {new.name} belongs to a job from {old.spec.source or 'another source'}"
+            )
+            return Reply(submit.request, "conflict", text)
+        if old is not None and old.removing:
+            return Reply(submit.request, "conflict", f"{new.name} is being removed; try again")
+        same = old is not None and replace(old.spec, source=new.source) == new
+        lacking = list(self._lacking(old, new, submit.again))
+        if old is not None and same and not lacking and not old.halted and not old.stopped:
+            body = {"job": new.name, "version": old.version}
+            return Reply(submit.request, "unchanged", f"{new.name} is unchanged", body)
+        return self._accept(submit, old, lacking, restarted=old is not None and old.stopped)
+
+    def _accept(
+        self, submit: Submit, old: Job | None, lacking: list[Instance], *, restarted: bool
+    ) -> Reply:
+        ledger, new = self._ledger, submit.job
+        version = 1 if old is None else old.version + 1
+        job = ledger.put_job(Job(new.name, new, version, 0, ledger.revision + 1))
+        changes = {s.name: "created" for s in new.services}
+        if old is not None:
+            changes = _changes(old.spec, new, {spec.name for spec, _ in lacking})
+        status = "created" if old is None or restarted else "changed"
+        ledger.event("job.submitted", f"{job.name} version {version} {status}", job=job.name)
+        self._make(job, lacking)
+        for task in ledger.of(job.name):
+            if task.state is State.PENDING:
+                ledger.pending[task.id] = None  # its priority or datacenters may have changed
+        self._dirty[job.name] = None
+        self.step()
+        body = {"job": job.name, "version": version, "changes": changes}
+        return Reply(submit.request, status, f"{job.name} version {version} {status}", body)
+
+    def _lacking(self, old: Job | None, new: JobSpec, again: bool) -> Iterator[Instance]:
+        """Tasks that are missing, are about to end, or have ended and are wanted once more."""
+        stopped = old is not None and old.stopped
+        for spec in new.services:
+            before = None if old is None else old.spec.service(spec.name)
+            for index in self._indexes(new, spec):
+                task = self._ledger.tasks.get(f"{new.name}/{spec.name}/{index}")
+                if (
+                    task is None
+                    or _is_ending(task)
+                    or (task.state.final and (stopped or _renews(task, spec, before, again)))
+                ):
+                    yield spec, index
+
+    def _indexes(self, job: JobSpec, spec: TaskSpec) -> Iterator[str]:
+        if spec.kind.is_global:
+            fleet, demand = self._ledger.fleet, Demand.of(job, spec)
+            yield from (n for row, n in enumerate(fleet.names) if suits(fleet.info(row), demand))
+        else:
+            yield from map(str, range(1, spec.instances + 1))
+
+    def _make(self, job: Job, instances: list[Instance]) -> None:
+        """Make these tasks; one that is on its way out turns back instead."""
+        incarnation = self._ledger.next_incarnation() if instances else 0
+        for spec, index in instances:
+            task_id = f"{job.name}/{spec.name}/{index}"
+            old = self._ledger.tasks.get(task_id)
+            if old is not None and _is_ending(old):
+                self._ledger.move(old, TaskEvent.REPLACE, then="pending", reason="")
+                continue
+            self._ledger.add(
+                Task(
+                    task_id,
+                    incarnation,
+                    job.name,
+                    spec.name,
+                    index,
+                    job.version,
+                    spec,
+                    submitted=job.submitted,
+                )
+            )
+
+    def stop(self, stop: Stop) -> Reply:
+        """End a job, a service or one task."""
+        name, _, rest = stop.target.partition("/")
+        job = self._ledger.jobs.get(name)
+        tasks = [
+            t for t in self._ledger.of(name) if not rest or t.service == rest or t.id == stop.target
+        ]
+        if job is None or (rest and not tasks):
+            return Reply(stop.request, "not-found", f"there is no {stop.target}")
+        active = [t for t in tasks if not t.state.final]
+        if not active and (rest or job.stopped):
+            return Reply(stop.request, "unchanged", f"{stop.target} has ended already")
+        if not rest:
+            self._ledger.put_job(replace(job, stopped=True, halted=""))
+        for task in active:
+            stop_task(self._ledger, task)
+        self._ledger.event("job.stopped", f"{stop.target} is to stop", job=name)
+        body = {"target": stop.target, "tasks": [t.id for t in active]}
+        return Reply(stop.request, "ok", f"{stop.target}: stopping {len(active)} tasks", body)
+
+    def remove(self, remove: Remove) -> Reply:
+        """Forget a job that has ended."""
+        job = self._ledger.jobs.get(remove.job)
+        if job is None:
+            return Reply(remove.request, "not-found", f"there is no job {remove.job}")
+        active = [t for t in self._ledger.of(job.name) if not t.state.final]
+        if active and not remove.force:
+            text = f"{job.name} has {len(active)} tasks that have not ended; stop it first"
+            return Reply(remove.request, "conflict", text)
+        for task in active:
+            stop_task(self._ledger, task)
+        self._ledger.put_job(replace(job, stopped=True, removing=True))
+        self._ledger.event("job.removed", f"{job.name} is removed", job=job.name)
+        self._dirty[job.name] = None
+        self.step()
+        return Reply(remove.request, "ok", f"{job.name} is removed", {"job": job.name})
+
+    # --- the loop ---
+
+    def step(self) -> None:
+        """Look at the jobs in which something happened, and at those that roll out."""
+        for name in {**self._ledger.moved, **self._dirty}:
+            self._dirty.pop(name, None)
+            job = self._ledger.jobs.get(name)
+            if job is None:
+                continue
+            if job.removing:
+                if all(t.state.final for t in self._ledger.of(name)):
+                    self._ledger.forget_job(job)
+            elif not job.stopped and self._rollout.step(job):
+                self._dirty[name] = None
+
+    def node_joined(self, node: str) -> None:
+        """Give a node its instances of the global services, now that it offers something new."""
+        row = self._ledger.fleet.row_of(node)
+        if row is None:
+            return
+        for job in list(self._ledger.jobs.values()):
+            if job.stopped or not any(s.kind.is_global for s in job.spec.services):
+                continue
+            known = self._ledger.of_job[job.name]
+            lacking = [
+                (spec, node)
+                for spec in job.spec.services
+                if spec.kind.is_global
+                and f"{job.name}/{spec.name}/{node}" not in known
+                and suits(self._ledger.fleet.info(row), Demand.of(job.spec, spec))
+            ]
+            self._make(job, lacking)
+            self._dirty[job.name] = None  # it may have ceased to suit
+
+
+def _is_ending(task: Task) -> bool:
+    """Is it being stopped for good?"""
+    return task.state is State.STOPPING and task.then == "stopped"
+
+
+def stop_task(ledger: Ledger, task: Task, reason: str = "stopped by a user") -> None:
+    """Have a task end for good."""
+    ledger.move(task, TaskEvent.STOP, then="stopped", reason=reason)
+
+
+def _renews(task: Task, spec: TaskSpec, before: TaskSpec | None, again: bool) -> bool:
+    """Does submitting once more bring an ended task back?"""
+    if spec.kind.is_batch:
+        changed = before is None or not before.same_container(spec)
+        return again or changed or task.state is State.STOPPED
+    return True
+
+
+def _changes(old: JobSpec, new: JobSpec, renewed: set[str]) -> dict[str, str]:
+    """What happens to each service."""
+    changes = {}
+    for spec in new.services:
+        before = old.service(spec.name)
+        if before is None:
+            changes[spec.name] = "created"
+        elif before != spec:
+            changes[spec.name] = "changed"
+        else:
+            changes[spec.name] = "restarted" if spec.name in renewed else "unchanged"
+    for spec in old.services:
+        if new.service(spec.name) is None:
+            changes[spec.name] = "removed"
+    return changes
+
+
+def record_answer(ledger: Ledger, reply: Reply) -> None:
+    """Remember an answer, so that the same request gets it again."""
+    if reply.status in ("created", "changed", "ok"):
+        answer = Answer(reply.request, ledger.next_revision(), reply.status, reply.text, reply.body)
+        ledger.answer(answer)

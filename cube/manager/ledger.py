@@ -1,0 +1,325 @@
+"""All that the manager knows, and the only place where it changes.
+
+A task changes through `move` (its state) or `amend` (its other fields); both keep the fleet equal
+to the sum of what is placed, index the task, give it a revision and have it saved. The ledger
+decides nothing: jobs, nodes and rounds do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cube.fleet import Fleet
+from cube.messages import Effect, Save, Send
+from cube.spec import Demand, TaskSpec
+from cube.task import (
+    Answer,
+    Event,
+    Forget,
+    Job,
+    Meta,
+    Record,
+    Saved,
+    State,
+    Task,
+    TaskEvent,
+    Then,
+    Volume,
+    transition,
+)
+
+REMEMBERED = 10_000  # answers and forgotten tasks, each
+
+
+class Ledger:
+    """Jobs, tasks, volumes, answers, the fleet, and the effects of the message at hand."""
+
+    def __init__(self, cluster: str, saved: Saved, kept_per_node: int = 0) -> None:
+        self.kept_per_node = kept_per_node
+        self.cluster = saved.meta.get("cluster", cluster)
+        self.epoch = int(saved.meta.get("epoch", "0"))
+        self.revision = int(saved.meta.get("revision", "0"))
+        self.patience = float(saved.meta.get("patience", "0"))  # longest grace granted, seconds
+        self.incarnation = int(saved.meta.get("incarnation", "0"))
+        self.born: int | None = int(saved.meta["born"]) if "born" in saved.meta else None
+        self.known_until = self.incarnation  # newest incarnation that the store knew at start
+        self.jobs = dict(saved.jobs)
+        self.tasks: dict[str, Task] = {}  # by id: the newest incarnation
+        self.volumes = dict(saved.volumes)
+        self.answers = dict(saved.answers)
+        self.fleet = Fleet()
+        self.of_job: dict[str, dict[str, None]] = {name: {} for name in self.jobs}
+        self.on_node: dict[str, dict[str, None]] = {}
+        self.ended_on: dict[str, dict[str, None]] = {}  # ended tasks whose output is kept
+        self.forgotten: dict[str, None] = {}  # uids, of late
+        self.touched: dict[str, None] = {}  # nodes whose wanted set changed
+        self.gained: dict[int, None] = {}  # rows that have more room than before
+        self.thinned: dict[str, None] = {}  # counted services that hold fewer places than before
+        self.moved: dict[str, None] = {}  # jobs whose tasks changed
+        self.pending: dict[str, None] = {}  # tasks that have become pending
+        self.now = 0.0
+        self._records: list[Record] = []
+        self._sends: list[Send] = []
+        self._counts: dict[str, dict[int, int]] = {}  # service -> row -> instances
+        for task in sorted(saved.tasks.values(), key=lambda t: t.incarnation):
+            self._index(task)
+
+    # --- tasks ---
+
+    def add(self, task: Task) -> Task:
+        """Take in a new task; an ended namesake makes room."""
+        old = self.tasks.get(task.id)
+        if old is not None:
+            assert old.state.final
+            self._forget_task(old)
+        return self._put(replace(task, since=self.now, revision=self.next_revision()))
+
+    def move(
+        self, task: Task, event: TaskEvent, *, then: Then | None = None, **fields: Any
+    ) -> Task:
+        """Let `event` befall `task`; everything that follows for the books follows here."""
+        state = transition(task.state, event, task.then)
+        held, holds = task.state.placed, state.placed
+        if held and not holds:
+            self._give(task)
+            fields = {"retry_at": None, "healthy": None, **fields}
+            if not state.final:  # an ended task remembers where it ran
+                fields |= {"node": None, "handle": "", "ports": ()}
+        if state is not task.state:
+            fields = {"lost": False, **fields, "since": self.now}
+        if then is not None:
+            fields["then"] = then
+        new = replace(task, state=state, revision=self.next_revision(), **fields)
+        if holds and not held:
+            self._take(new)
+        return self._put(new)
+
+    def amend(self, task: Task, **fields: Any) -> Task:
+        """Change what does not move the task."""
+        return self._put(replace(task, revision=self.next_revision(), **fields))
+
+    def forget_job(self, job: Job) -> None:
+        """Remove an ended job and its tasks from the books."""
+        for task_id in list(self.of_job.pop(job.name, {})):
+            task = self.tasks.pop(task_id)
+            assert task.state.final
+            self._forget_task(task)
+        del self.jobs[job.name]
+        self._save(Forget("job", job.name, self.next_revision()))
+
+    def of(self, job: str) -> list[Task]:
+        """A job's tasks, in the order they were made."""
+        return [self.tasks[i] for i in self.of_job.get(job, ())]
+
+    def task_of(self, uid: str) -> Task | None:
+        """The task of that id, whatever its incarnation."""
+        return self.tasks.get(uid[: uid.rindex("@")])
+
+    def on(self, node: str) -> list[Task]:
+        """The tasks that hold resources on a node."""
+        return [self.tasks[i] for i in self.on_node.get(node, ())]
+
+    def ended(self, node: str) -> list[Task]:
+        """Ended tasks whose containers a node keeps for their output, oldest first."""
+        return [self.tasks[i] for i in self.ended_on.get(node, ())]
+
+    def let_go(self, task: Task) -> None:
+        """The output of an ended task is not kept any longer."""
+        if task.node is not None and self.ended_on.get(task.node, {}).pop(task.id, 0) is None:
+            self.touched[task.node] = None
+
+    def is_open(self, node: str) -> bool:
+        """Does the node take new tasks?"""
+        row = self.fleet.row_of(node)
+        return row is not None and bool(self.fleet.open[row])
+
+    def present(self, service: str) -> tuple[tuple[int, int], ...]:
+        """(row, instances there) of a service that is spread or counted."""
+        return tuple(sorted(self._counts.get(service, {}).items()))
+
+    def demand(self, task: Task) -> Demand:
+        """What placement needs to know of a task, its data's node included."""
+        tied = task.index if task.spec.kind.is_global else None
+        node = tied or next(iter(self.data_nodes(task.job, task.spec).values()), None)
+        return Demand.of(self.jobs[task.job].spec, task.spec, node)
+
+    # --- jobs, volumes, answers, events ---
+
+    def put_job(self, job: Job) -> Job:
+        """Save a job's newest state."""
+        job = replace(job, revision=self.next_revision())
+        self.jobs[job.name] = job
+        self.of_job.setdefault(job.name, {})
+        self._save(job)
+        self.moved[job.name] = None
+        if job.stopped:
+            for task in self.of(job.name):
+                self.let_go(task)
+        return job
+
+    def data_nodes(self, job: str, spec: TaskSpec) -> dict[str, str]:
+        """Where the data is that a spec mounts, by volume, as far as there is any yet.
+
+        Tasks of global services have data of their own on every node; nothing ties them.
+        """
+        if spec.kind.is_global:
+            return {}
+        names = (volume_name(job, m.kind, m.source) for m in spec.pinning_mounts)
+        return {name: self.volumes[name].node for name in names if name in self.volumes}
+
+    def pin_data(self, task: Task) -> None:
+        """Remember that a placed task's volumes now live on its node."""
+        assert task.node is not None
+        if task.spec.kind.is_global:
+            return
+        for mount in task.spec.pinning_mounts:
+            name = volume_name(task.job, mount.kind, mount.source)
+            if name not in self.volumes:
+                volume = Volume(name, task.node, self.next_revision())
+                self.volumes[name] = volume
+                self._save(volume)
+
+    def answer(self, answer: Answer) -> None:
+        """Remember what was answered to a request."""
+        self.answers[answer.request] = answer
+        if len(self.answers) > REMEMBERED:
+            del self.answers[next(iter(self.answers))]
+        self._save(answer)
+
+    def set_meta(self, key: str, value: object) -> None:
+        """Save a value of the manager itself."""
+        self._save(Meta(key, str(value)))
+
+    def grant_patience(self, seconds: float) -> None:
+        """Save how long nodes may be silent: the next life of the manager must wait as long."""
+        self.patience = seconds
+        self.set_meta("patience", seconds)
+
+    def next_incarnation(self) -> int:
+        """A number for new tasks: the time in milliseconds, never the same twice."""
+        self.incarnation = max(self.incarnation + 1, int(self.now * 1000))
+        self.set_meta("incarnation", self.incarnation)
+        return self.incarnation
+
+    def event(self, kind: str, text: str, *, job: str = "", task: str = "", node: str = "") -> None:
+        """Write a line of history."""
+        self._save(Event(self.next_revision(), self.now, kind, text, job, task, node))
+
+    def task_event(self, kind: str, text: str, task: Task) -> None:
+        """Write a line of history about a task."""
+        self.event(kind, text, job=task.job, task=task.id, node=task.node or "")
+
+    # --- effects ---
+
+    def next_revision(self) -> int:
+        """Every change has its own."""
+        self.revision += 1
+        return self.revision
+
+    def send(self, to: str, message: Any, after: float = 0.0) -> None:
+        """Send with the effects of this message."""
+        self._sends.append(Send(to, message, after))
+
+    def effects(self) -> list[Effect]:
+        """What was saved and sent since the last call, saves first."""
+        effects: list[Effect] = []
+        if self._records:
+            self._records.append(Meta("revision", str(self.revision)))
+            effects.append(Save(tuple(self._records)))
+            self._records = []
+        effects += self._sends
+        self._sends = []
+        return effects
+
+    # --- the books themselves ---
+
+    def _save(self, record: Record) -> None:
+        self._records.append(record)
+
+    def _put(self, task: Task) -> Task:
+        self._index(task)
+        self._save(task)
+        self.moved[task.job] = None
+        return task
+
+    def _index(self, task: Task) -> None:
+        old = self.tasks.get(task.id)
+        self.tasks[task.id] = task
+        self.of_job.setdefault(task.job, {})[task.id] = None
+        was_on = old.node if old is not None and old.state.placed else None
+        is_on = task.node if task.state.placed else None
+        if was_on is not None and was_on != is_on:
+            del self.on_node[was_on][task.id]
+            self.touched[was_on] = None
+        if is_on is not None:
+            tasks = self.on_node.setdefault(is_on, {})
+            stops = task.state is State.STOPPING and old is not None and old.state is not task.state
+            if task.id not in tasks or stops:
+                self.touched[is_on] = None
+            tasks[task.id] = None
+        if old is not None and old.state.final:
+            self.let_go(old)
+        if task.state in (State.COMPLETED, State.FAILED) and task.node is not None:
+            self._keep_output(task)
+        if task.state is State.PENDING and (old is None or old.state is not task.state):
+            self.pending[task.id] = None
+
+    def _keep_output(self, task: Task) -> None:
+        """An ended task's container stays on its node, until newer ones need the place."""
+        assert task.node is not None
+        job = self.jobs.get(task.job)
+        if not self.kept_per_node or (job is not None and job.stopped):
+            return
+        kept = self.ended_on.setdefault(task.node, {})
+        kept[task.id] = None
+        while len(kept) > self.kept_per_node:
+            del kept[next(iter(kept))]
+
+    def _forget_task(self, task: Task) -> None:
+        self.forgotten[task.uid] = None
+        if len(self.forgotten) > REMEMBERED:
+            del self.forgotten[next(iter(self.forgotten))]
+        self._save(Forget("task", task.uid, self.next_revision()))
+
+    def enter_row(self, node: str) -> None:
+        """A node has (again) a row without uses: take what its tasks hold."""
+        for task in self.on(node):
+            self._take(task)
+
+    def give_back(self, row: int, demand: Demand) -> None:
+        """A row has more room; where ports are free again, so have all on its host."""
+        self.fleet.give(row, demand)
+        self.gained[row] = None
+        if demand.ports:
+            self.gained.update(dict.fromkeys(self.fleet.sharing_host(row)))
+
+    def _take(self, task: Task) -> None:
+        assert task.node is not None
+        row = self.fleet.row_of(task.node)
+        if row is None:
+            return  # the node has not reported since the manager started; see enter_row
+        demand = self.demand(task)
+        self.fleet.take(row, demand)
+        if demand.service:
+            counts = self._counts.setdefault(demand.service, {})
+            counts[row] = counts.get(row, 0) + 1
+
+    def _give(self, task: Task) -> None:
+        assert task.node is not None
+        row = self.fleet.row_of(task.node)
+        if row is None:
+            return
+        demand = self.demand(task)
+        self.give_back(row, demand)
+        counts = self._counts.get(demand.service)
+        if counts is not None and row in counts:
+            self.thinned[demand.service] = None
+            counts[row] -= 1
+            if not counts[row]:
+                del counts[row]
+
+
+def volume_name(job: str, kind: str, source: str) -> str:
+    """How data is known in the books: a job's volume, or a host path."""
+    return f"{job}_{source}" if kind == "volume" else source

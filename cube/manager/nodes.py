@@ -1,0 +1,289 @@
+"""Nodes as the manager sees them: reports in, assignments out, alive, suspect, lost.
+
+Owns when a node was heard, what it was told and what is unknown on it. Facts about single tasks are
+merged by `cube.manager.facts`; where tasks go is none of its business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cube.manager.entry import Entry, Grants, grants
+from cube.manager.facts import lose_task, merge, missing
+from cube.manager.ledger import Ledger
+from cube.manager.strangers import Strangers
+from cube.messages import (
+    Assign,
+    Fact,
+    Generation,
+    NodeInfo,
+    NodeRow,
+    Report,
+    Wanted,
+    worker_name,
+)
+from cube.task import Node, NodeState, State, Task
+
+SUSPECT_INTERVALS = 3.0
+
+
+class Nodes:
+    """All nodes."""
+
+    def __init__(self, ledger: Ledger, reports_per_second: float) -> None:
+        self._ledger = ledger
+        self._reports_per_second = reports_per_second
+        self._strangers = Strangers(ledger)
+        self.entries: dict[str, Entry] = {}
+        self.cut_off = False  # most nodes are silent: it may be us
+        self._number = 0
+        self._answers: dict[str, None] = {}  # nodes whose report awaits its echo
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Expect every node that holds tasks; one that stays silent for a grace is lost."""
+        for name, tasks in self._ledger.on_node.items():
+            if tasks:
+                now = self._ledger.now
+                patience = self._ledger.patience
+                self.entries[name] = Entry(name, NodeState.SUSPECT, now, now, patience=patience)
+
+    @property
+    def grants(self) -> Grants:
+        """What the next Assign promises."""
+        return grants(len(self.entries), self._reports_per_second)
+
+    def tick(self) -> None:
+        """Judge silence."""
+        now, granted = self._ledger.now, self.grants
+        patience = SUSPECT_INTERVALS * granted.interval
+        known, silent, overdue = 0, 0, []
+        for entry in self.entries.values():
+            silence = now - entry.heard
+            if entry.state is NodeState.ALIVE:
+                if silence > patience:
+                    self._become(entry, NodeState.SUSPECT, "missed its reports")
+                elif not entry.confirmed and now - entry.numbered_at > patience:
+                    self._become(entry, NodeState.SUSPECT, "does not confirm its assignment")
+            if entry.state is NodeState.LOST:
+                lately = now - entry.since < granted.grace
+                known, silent = known + lately, silent + lately
+                continue
+            known += 1
+            if silence > patience:
+                silent += 1
+                if silence > max(entry.patience, granted.grace):
+                    overdue.append(entry)
+        # So many at once: it must be us who are cut off, and moving their tasks would double them.
+        self.cut_off = bool(overdue) and known >= 3 and silent > known / 2
+        if not self.cut_off:
+            for entry in overdue:
+                self._lose(entry)
+
+    def _lose(self, entry: Entry) -> None:
+        """Declare a node lost; what it ran is placed elsewhere."""
+        silence = self._ledger.now - entry.heard
+        self._become(entry, NodeState.LOST, f"silent for {silence:.0f} s")
+        for task in self._ledger.on(entry.name):
+            lose_task(self._ledger, task, entry.name)
+
+    def _become(self, entry: Entry, state: NodeState, why: str) -> None:
+        entry.state, entry.since = state, self._ledger.now
+        text = f"{entry.name} is {state}: {why}"
+        self._ledger.event(f"node.{state}", text, node=entry.name)
+        self._open(entry)
+
+    def _open(self, entry: Entry) -> None:
+        """Let the fleet know whether the node takes new tasks."""
+        row = self._ledger.fleet.row_of(entry.name)
+        if row is None:
+            return
+        is_open = entry.state is NodeState.ALIVE and not entry.engine_error
+        if is_open and not self._ledger.fleet.open[row]:
+            self._ledger.gained[row] = None
+        self._ledger.fleet.set_open(row, is_open)
+
+    # --- reports ---
+
+    def report(self, report: Report) -> bool:
+        """Take a report. Says whether a node joined or changed what it offers."""
+        if report.cluster != self._ledger.cluster:
+            return False
+        entry = self.entries.get(report.node)
+        if entry is None:
+            now = self._ledger.now
+            entry = self.entries[report.node] = Entry(report.node, NodeState.SUSPECT, now, now)
+        if report.life < entry.life:
+            return False  # from a worker that is no more
+        self._sequence(entry, report)
+        self._see_epoch(report)
+        changed = report.info is not None and self._inform(entry, report.info)
+        entry.heard = self._ledger.now
+        echo = report.echoes
+        newest = (self._ledger.epoch, entry.number)
+        entry.confirmed = not entry.number or (echo is not None and echo[1:] == newest)
+        if echo is not None and echo.epoch == self._ledger.epoch:
+            entry.patience = 0.0
+        if report.engine_error != entry.engine_error:
+            entry.engine_error = report.engine_error
+            self._open(entry)
+        if entry.info is not None and entry.state is not NodeState.ALIVE:
+            fresh = self._ledger.now - entry.numbered_at <= self.grants.interval
+            if entry.confirmed or fresh or entry.state is NodeState.LOST:
+                self._become(entry, NodeState.ALIVE, "it reports")
+        row = self._ledger.fleet.row_of(entry.name)
+        if row is not None:
+            self._ledger.fleet.set_load(row, report.cpu_load_milli)
+        self._merge(entry, report)
+        if report.whole and not report.engine_error:
+            self._whole(entry, report)
+        self._answers[entry.name] = None
+        return changed
+
+    def _merge(self, entry: Entry, report: Report) -> None:
+        """Take in what the report says; what was taken in before, of a task as it is, is old."""
+        seen: dict[str, tuple[Fact, Task | None]] = {}
+        for fact in report.facts:
+            told = (fact, self._ledger.task_of(fact.uid))
+            before = entry.seen.get(fact.uid)
+            if before is None or before[1] is not told[1] or before[0] != fact:
+                if not merge(self._ledger, fact, report):
+                    self._strangers.seen(entry, fact)
+                told = (fact, self._ledger.task_of(fact.uid))
+            seen[fact.uid] = told
+        if report.whole:
+            entry.seen = seen
+        else:
+            entry.seen.update(seen)
+
+    def _sequence(self, entry: Entry, report: Report) -> None:
+        """Notice new lives and gaps; after either the whole truth is due."""
+        if report.life > entry.life:
+            entry.life, entry.seq = report.life, report.seq
+            entry.whole_due = not report.whole
+            self._ledger.touched[entry.name] = None  # tell it restarts and failures afresh
+            return
+        if report.whole:
+            entry.whole_due = False
+        elif report.seq > entry.seq + 1:
+            entry.whole_due = True
+        entry.seq = max(entry.seq, report.seq)
+
+    def _see_epoch(self, report: Report) -> None:
+        """A worker that obeys a newer manager than us: our store is old. Speak louder."""
+        if report.echoes is not None and report.echoes[1:] > (self._ledger.epoch, self._number):
+            self._ledger.epoch = report.echoes.epoch + 1
+            self._ledger.set_meta("epoch", self._ledger.epoch)
+            text = f"{report.node} obeys a newer manager: this store is older than the cluster"
+            self._ledger.event("manager.recovery", text, node=report.node)
+            self._ledger.touched.update(dict.fromkeys(self.entries))
+
+    def _inform(self, entry: Entry, info: NodeInfo) -> bool:
+        """Take what a node says of itself into the fleet. Says whether anything is new."""
+        if entry.info == info:
+            return False
+        first, entry.info = entry.info is None, info
+        fleet = self._ledger.fleet
+        row = fleet.row_of(info.name)
+        if row is None:
+            fleet.set_row(NodeRow(len(fleet), info, False))
+            self._ledger.enter_row(info.name)
+            self._strangers.row_entered(entry)
+        else:
+            fleet.set_row(replace(fleet.node_row(row), info=info))
+            self._ledger.gained[row] = None
+        if first:
+            text = (
+                f"{info.name} joined with {info.cpu_milli / 1000:g} CPUs and {info.memory_mib} MiB"
+            )
+            self._ledger.event("node.joined", text, node=info.name)
+        return True
+
+    def _whole(self, entry: Entry, report: Report) -> None:
+        """Draw conclusions from what a whole report lacks."""
+        listed = {fact.uid for fact in report.facts}
+        self._strangers.keep_only(entry, listed)
+        echo = report.echoes
+        for task in self._ledger.on(entry.name):
+            number = entry.assigned.get(task.uid)
+            if task.uid in listed or number is None or echo is None:
+                continue
+            if echo.epoch == self._ledger.epoch and echo.number >= number:
+                missing(self._ledger, task)
+        if not entry.trusted:
+            entry.trusted = True
+            self._ledger.touched[entry.name] = None
+
+    def recover(self) -> int:
+        """Have all containers removed that the store never knew; says how many."""
+        return self._strangers.discard(self.entries.values())
+
+    # --- assignments ---
+
+    def assign(self) -> None:
+        """Tell every node whose wanted set changed, and every one that reported."""
+        granted = self.grants
+        for name in self._ledger.touched:
+            entry = self.entries.get(name)
+            if entry is not None:
+                self._renew(entry)
+                self._answers[name] = None
+        self._ledger.touched.clear()
+        for name in self._answers:
+            self._assign(self.entries[name], granted)
+        self._answers.clear()
+
+    def _renew(self, entry: Entry) -> None:
+        """Give the node's wanted set a new number."""
+        self._number += 1
+        entry.number, entry.numbered_at = self._number, self._ledger.now
+        entry.confirmed = False
+        tasks = self._ledger.on(entry.name)
+        entry.tasks = tuple(_wanted(t) for t in [*tasks, *self._ledger.ended(entry.name)])
+        entry.assigned = {t.uid: entry.assigned.get(t.uid, self._number) for t in tasks}
+
+    def _assign(self, entry: Entry, granted: Grants) -> None:
+        if not entry.trusted:
+            return  # it would drop what we have not heard of; its whole truth comes by itself
+        if granted.grace > self._ledger.patience:
+            self._ledger.grant_patience(granted.grace)
+        assign = Assign(
+            Generation(self._ledger.cluster, self._ledger.epoch, entry.number),
+            entry.name,
+            self._ledger.now,
+            (entry.life, entry.seq),
+            *granted,
+            entry.tasks,
+            tuple(uid for uid in entry.unknown if uid not in entry.discard),
+            entry.whole_due,
+        )
+        self._ledger.send(worker_name(entry.name), assign)
+
+    def view(self, entry: Entry) -> Node:
+        """The node as users see it."""
+        row = self._ledger.fleet.row_of(entry.name)
+        info = entry.info
+        return Node(
+            entry.name,
+            entry.state,
+            entry.since,
+            entry.heard,
+            -1 if row is None else row,
+            "" if info is None else info.engine,
+            "" if info is None else info.datacenter,
+            () if info is None else info.labels,
+            entry.engine_error,
+        )
+
+
+def _wanted(task: Task) -> Wanted:
+    return Wanted(
+        task.uid,
+        task.attempt,
+        task.version,
+        task.spec,
+        task.state in (State.SCHEDULED, State.RUNNING),
+        0 if task.phase < 0 else task.restart + 1,
+        task.failures,
+    )

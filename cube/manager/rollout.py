@@ -1,0 +1,132 @@
+"""Brings a job's tasks to its newest version, one changed instance at a time.
+
+Level-triggered: each step looks at what is there and does at most one thing that stops a container.
+It halts at the first replaced instance that does not come up; a new submit starts it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cube.fleet import suits
+from cube.manager.ledger import Ledger
+from cube.messages import Phase
+from cube.spec import Demand, TaskSpec
+from cube.task import Job, State, Task, TaskEvent
+
+SETTLE_SECONDS = 2.0  # a task without a health check has come up once it ran for so long
+
+
+class Rollout:
+    """Compares wanted with placed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def step(self, job: Job) -> bool:
+        """Do what can be done now. Says whether the job needs another look later."""
+        tasks = [t for t in self._ledger.of(job.name) if not t.state.final]
+        self._drop_unwanted(job, tasks)
+        self._adjust(job, tasks)
+        outdated = [t for t in tasks if self._is_outdated(job, t)]
+        for task in outdated:
+            if task.state is State.PENDING:
+                self._renew(job, task)
+        outdated = [t for t in outdated if t.state is not State.PENDING]
+        if not outdated or job.halted:
+            return False
+        if any(t.state is State.STOPPING for t in outdated):
+            return True  # one is on its way
+        tasks = [self._ledger.tasks[t.id] for t in tasks]
+        replaced = [t for t in tasks if self._was_replaced(job, t) and not self._is_away(t)]
+        failing = next((t for t in replaced if _fails(t)), None)
+        if failing is not None:
+            self._halt(job, failing)
+            return False
+        if all(self._is_up(t) for t in replaced):
+            self._replace(job, outdated[0])
+        return True
+
+    def _drop_unwanted(self, job: Job, tasks: list[Task]) -> None:
+        """Stop tasks of services or indexes that the job no longer has."""
+        for task in tasks:
+            spec = job.spec.service(task.service)
+            wanted = spec is not None and self._has_place(job, spec, task.index)
+            if not wanted and not (task.state is State.STOPPING and task.then == "stopped"):
+                why = "no longer part of the job"
+                self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why)
+
+    def _has_place(self, job: Job, spec: TaskSpec, index: str) -> bool:
+        """Has the service an instance of this index: in number, or on a node that it asks for?"""
+        if not spec.kind.is_global:
+            return index.isdecimal() and int(index) <= spec.instances
+        fleet = self._ledger.fleet
+        row = fleet.row_of(index)
+        return row is None or suits(fleet.info(row), Demand.of(job.spec, spec))
+
+    def _is_outdated(self, job: Job, task: Task) -> bool:
+        spec = job.spec.service(task.service)
+        current = self._ledger.tasks[task.id]
+        return (
+            spec is not None and not current.state.final and not current.spec.same_container(spec)
+        )
+
+    def _adjust(self, job: Job, tasks: list[Task]) -> None:
+        """Let running tasks have what a new version changes around their containers."""
+        for task in tasks:
+            task = self._ledger.tasks[task.id]
+            spec = job.spec.service(task.service)
+            if spec is None or task.spec == spec or not task.spec.same_container(spec):
+                continue
+            self._ledger.amend(task, spec=spec)
+            if task.node is not None:
+                self._ledger.touched[task.node] = None
+
+    def _was_replaced(self, job: Job, task: Task) -> bool:
+        """Was this task made or changed by the newest version?"""
+        return task.version == job.version and task.spec == job.spec.service(task.service)
+
+    def _is_away(self, task: Task) -> bool:
+        """Is it tied to a node that takes no tasks? The others do not wait for it."""
+        return task.spec.kind.is_global and not self._ledger.is_open(task.index)
+
+    def _renew(self, job: Job, task: Task) -> None:
+        """A task that is not on any node takes its new spec at once."""
+        spec = job.spec.service(task.service)
+        assert spec is not None
+        self._ledger.move(
+            task,
+            TaskEvent.REPLACE,
+            spec=spec,
+            version=job.version,
+            not_before=0.0,
+            reschedules=0,
+            failures=(),
+            lost=False,
+        )
+        self._ledger.pending[task.id] = None
+
+    def _replace(self, job: Job, task: Task) -> None:
+        """Stop first; it is pending with its new spec once it has stopped."""
+        why = f"replaced by version {job.version}"
+        moved = self._ledger.move(task, TaskEvent.REPLACE, then="pending", reason=why)
+        self._ledger.task_event("task.replacing", f"{task.id} is {why}", moved)
+
+    def _halt(self, job: Job, task: Task) -> None:
+        why = f"{task.id} did not come up in version {job.version}: {task.reason}"
+        self._ledger.put_job(replace(job, halted=why))
+        self._ledger.event("job.halted", f"{job.name} halted: {why}", job=job.name, task=task.id)
+
+    def _is_up(self, task: Task) -> bool:
+        if task.state is not State.RUNNING or task.phase != Phase.RUNNING:
+            return task.state.final
+        if task.spec.kind.is_batch:
+            return True
+        if task.spec.has_health:
+            return task.healthy is True
+        return self._ledger.now - task.since >= SETTLE_SECONDS
+
+
+def _fails(task: Task) -> bool:
+    """Has it ended on its own since it was replaced?"""
+    return task.state is State.FAILED or bool(task.failures) or task.reschedules > 0

@@ -1,0 +1,258 @@
+"""Rounds of placement: which tasks are asked about, and what becomes of the answers.
+
+Owns the queue and the one round in flight. An answer is a proposal: it is applied only if the task
+still waits and the row still fits, so that a late answer can never over-commit a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cube.manager.ledger import Ledger
+from cube.manager.nodes import Nodes
+from cube.manager.queue import Key, Queue, queue_key
+from cube.messages import SCHEDULER, NeedFleet, Place, Placed, Question, Round
+from cube.placement import why_pending
+from cube.spec import Demand
+from cube.task import Decision, NodeState, State, Task, TaskEvent
+
+ROUND_SECONDS = 5.0  # a round unanswered for so long is abandoned
+ROUND_TASKS = 1024  # asked about at once, at most
+POLICY_RETRY_SECONDS = 5.0  # after a policy failed
+
+
+class Rounds:
+    """Asks the scheduler, one round at a time."""
+
+    def __init__(self, ledger: Ledger, nodes: Nodes) -> None:
+        self._ledger = ledger
+        self._nodes = nodes
+        self.queue = Queue(self._still_waits)
+        self._asked: dict[str, tuple[Key, Demand]] = {}  # by uid, in the round in flight
+        self._round: Round | None = None
+        self._sent_at = 0.0
+        self._number = 0
+        self._base = 0  # the fleet revision that the scheduler holds; 0: none
+        self._place: Place | None = None
+        self._gained: dict[int, None] = {}  # rows that gained room while the round was out
+        self._thinned: dict[str, None] = {}  # and services that hold fewer places
+
+    # --- who waits ---
+
+    def take_in(self) -> None:
+        """Queue what has become pending, and let in what may fit since rows gained room."""
+        for task_id in self._ledger.pending:
+            task = self._ledger.tasks.get(task_id)
+            if task is not None:
+                self.queue.push(self._key(task))
+        self._ledger.pending.clear()
+        self._wake(self._ledger.gained, self._ledger.thinned)
+        if self._round is not None:
+            self._gained |= self._ledger.gained
+            self._thinned |= self._ledger.thinned
+        self._ledger.gained.clear()
+        self._ledger.thinned.clear()
+        for job in self._ledger.moved:
+            self.queue.unblock(job)
+
+    def tick(self) -> None:
+        """Give up on a round that nobody answers."""
+        self.queue.due(self._ledger.now)
+        if self._round is not None and self._ledger.now - self._sent_at > ROUND_SECONDS:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        self._round, self._base = None, 0
+        for key, _ in self._asked.values():
+            self.queue.push(key)
+        self._asked.clear()
+
+    def _wake(self, gained: Iterable[int], thinned: Iterable[str]) -> None:
+        for row in gained:
+            self.queue.gained(self._ledger.fleet, row)
+        for service in thinned:
+            self.queue.thinned(service)
+
+    def _still_waits(self, key: Key) -> bool:
+        task = self._ledger.tasks.get(key[3])
+        return task is not None and task.state is State.PENDING and key == self._key(task)
+
+    def _key(self, task: Task) -> Key:
+        return queue_key(task, self._ledger.jobs[task.job].spec.priority)
+
+    # --- asking ---
+
+    def ask(self) -> None:
+        """Start the next round, unless one is out or nobody waits."""
+        if self._round is not None or not self.queue:
+            return
+        tasks: dict[Demand, list[str]] = {}
+        order: list[Demand] = []
+        while len(order) < ROUND_TASKS and (key := self.queue.pop()) is not None:
+            if not self._still_waits(key):
+                continue
+            task = self._ledger.tasks[key[3]]
+            if task.uid in self._asked or self._waits(task, key):
+                continue
+            demand = self._ledger.demand(task)
+            self._asked[task.uid] = (key, demand)
+            tasks.setdefault(demand, []).append(task.uid)
+            order.append(demand)
+        if order:
+            self._send(tasks, order)
+
+    def _send(self, tasks: dict[Demand, list[str]], order: list[Demand]) -> None:
+        number = {demand: i for i, demand in enumerate(tasks)}
+        questions = tuple(
+            Question(d, tuple(uids), self._ledger.present(d.service) if d.service else ())
+            for d, uids in tasks.items()
+        )
+        fleet = self._ledger.fleet
+        self._number += 1
+        self._round = Round(self._ledger.epoch, self._number)
+        self._sent_at = self._ledger.now
+        self._place = Place(
+            self._round,
+            self._base,
+            fleet.revision,
+            fleet.changed_since(self._base),
+            questions,
+            tuple(number[d] for d in order),
+        )
+        self._ledger.send(SCHEDULER, self._place)
+
+    def _waits(self, task: Task, key: Key) -> bool:
+        """Does something other than room keep the task from being placed? Then say what."""
+        if task.not_before > self._ledger.now:
+            self.queue.delay(key, task.not_before)
+            return True
+        unmet = self._unmet(task)
+        if unmet:
+            self.queue.block(key, task.job)
+            self._say(task, unmet)
+            return True
+        away = self._data_away(task)
+        if away:  # its node's return wakes it
+            self.queue.park(key, self._ledger.demand(task))
+            self._say(task, away)
+            return True
+        return False
+
+    def _unmet(self, task: Task) -> str:
+        """What a task's `depends_on` still waits for."""
+        for dependency in task.spec.depends_on:
+            others = [t for t in self._ledger.of(task.job) if t.service == dependency.service]
+            others = [t for t in others if self._counts(t)]
+            if not all(_has_come(t, dependency.condition) for t in others):
+                text = f"waits for {dependency.service} to be {dependency.condition}"
+                failed = next((t.id for t in others if t.state is State.FAILED), "")
+                return f"{text}, but {failed} failed" if failed else text
+        return ""
+
+    def _counts(self, task: Task) -> bool:
+        """Does a dependent wait for it? Not if it was scaled away, or its node is gone."""
+        spec = self._ledger.jobs[task.job].spec.service(task.service)
+        if spec is None:
+            return False
+        if spec.kind.is_global:
+            waits = task.state is not State.PENDING or self._ledger.is_open(task.index)
+            return waits and task.state is not State.STOPPED
+        return int(task.index) <= spec.instances
+
+    def _data_away(self, task: Task) -> str:
+        """Why a task whose data is on one node cannot be placed there now."""
+        where = self._ledger.data_nodes(task.job, task.spec)
+        if not where:
+            return ""
+        node = next(iter(where.values()))
+        if len(set(where.values())) > 1:
+            places = ", ".join(f"{name} on {n}" for name, n in where.items())
+            return f"volume {places.replace(' on', ' is on', 1)}: no node has both"
+        entry, names = self._nodes.entries.get(node), ", ".join(where)
+        if entry is None:
+            return f"volume {names} is on {node}, which is not part of the cluster"
+        if entry.state is NodeState.LOST:
+            return f"volume {names} is on {node}, lost"
+        return ""
+
+    def _say(self, task: Task, reason: str) -> None:
+        if task.reason != reason:
+            told = self._ledger.amend(task, reason=reason)
+            self._ledger.task_event("task.pending", f"{task.id} {reason}", told)
+
+    # --- answers ---
+
+    def need_fleet(self, message: NeedFleet) -> None:
+        """The scheduler holds another fleet than we thought: ask again, with all of it."""
+        if message.round == self._round:
+            self._abandon()
+
+    def placed(self, message: Placed) -> None:
+        """Apply the answers to the round in flight; any other is stale."""
+        if message.round != self._round or self._place is None:
+            return
+        self._round, self._base, self._place = None, self._place.revision, None
+        for decision in message.decisions:
+            self._apply(decision)
+        for key, _ in self._asked.values():  # not answered at all
+            self.queue.push(key)
+        self._asked.clear()
+        self._wake(self._gained, self._thinned)
+        self._gained.clear()
+        self._thinned.clear()
+
+    def _apply(self, decision: Decision) -> None:
+        key, demand = self._asked.pop(decision.uid)
+        task = self._ledger.tasks.get(key[3])
+        fleet, row = self._ledger.fleet, decision.row
+        if row is not None:
+            fleet.touch(row)  # the scheduler's own take is provisional
+        if task is None or task.uid != decision.uid or task.state is not State.PENDING:
+            return
+        if row is None:
+            self._fits_nowhere(task, key, demand, decision)
+        elif fleet.open[row] and fleet.fits(row, demand) and self._ledger.demand(task) == demand:
+            self._settle(task, decision)
+        else:
+            self.queue.push(key)  # the fleet moved on since the question
+
+    def _fits_nowhere(self, task: Task, key: Key, demand: Demand, decision: Decision) -> None:
+        if decision.error:
+            self.queue.delay(key, self._ledger.now + POLICY_RETRY_SECONDS)
+        else:
+            self.queue.park(key, demand)
+        old = task.decision
+        if old is None or old.rejections != decision.rejections or old.error != decision.error:
+            told = self._ledger.amend(task, decision=decision, reason="")
+            if old is None or old.row is not None or old.error != decision.error:
+                text = f"{task.id} is pending: {why_pending(decision)}"
+                self._ledger.task_event("task.pending", text, told)
+
+    def _settle(self, task: Task, decision: Decision) -> None:
+        assert decision.row is not None
+        name = self._ledger.fleet.info(decision.row).name
+        placed = self._ledger.move(
+            task,
+            TaskEvent.PLACED,
+            node=name,
+            attempt=task.attempt + 1,
+            restart=0,
+            phase=-1,
+            exit_code=None,
+            reason="",
+            decision=decision,
+        )
+        self._ledger.pin_data(placed)
+        self._ledger.task_event("task.placed", f"{task.id} goes to {name}", placed)
+
+
+def _has_come(task: Task, condition: str) -> bool:
+    """Is a task so far as a dependent one demands?"""
+    if condition == "completed":
+        return task.state is State.COMPLETED
+    if task.state is State.COMPLETED:
+        return True
+    if task.state is not State.RUNNING:
+        return False
+    checked = condition == "healthy" and task.spec.has_health
+    return task.healthy is True if checked else True

@@ -1,0 +1,64 @@
+"""Containers of this cluster that the store never knew: a forgetful manager destroys nothing.
+
+Owns how they are counted and listed until an operator decides (rule 5 of the protocol). Entries
+hold them; telling nodes to keep or to drop them is left to `cube.manager.nodes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from cube.manager.entry import Entry
+from cube.manager.ledger import Ledger
+from cube.messages import Fact, Phase
+from cube.spec import Demand
+
+
+class Strangers:
+    """What is known of them on all nodes."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def seen(self, entry: Entry, fact: Fact) -> None:
+        """Count it, leave it alone."""
+        before = entry.unknown.get(fact.uid)
+        if before == fact:
+            return
+        if before is not None:
+            self._count(entry, before, self._ledger.give_back)
+        entry.unknown[fact.uid] = fact
+        self._count(entry, fact, self._ledger.fleet.take)
+        if before is None:
+            self._ledger.touched[entry.name] = None
+            text = f"{fact.uid} on {entry.name} is unknown to the store; `cube recover` decides"
+            self._ledger.event("manager.recovery", text, task=fact.uid, node=entry.name)
+
+    def row_entered(self, entry: Entry) -> None:
+        """The node has a row now: count there what was seen before."""
+        for fact in entry.unknown.values():
+            self._count(entry, fact, self._ledger.fleet.take)
+
+    def keep_only(self, entry: Entry, listed: set[str]) -> None:
+        """Forget those that a whole report no longer lists."""
+        for uid in [u for u in entry.unknown if u not in listed]:
+            entry.discard.discard(uid)
+            self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
+            self._ledger.touched[entry.name] = None
+
+    def discard(self, entries: Iterable[Entry]) -> int:
+        """Have all that are known now removed; says how many."""
+        count = 0
+        for entry in entries:
+            entry.discard |= entry.unknown.keys()
+            count += len(entry.unknown)
+            if entry.unknown:
+                self._ledger.touched[entry.name] = None
+        return count
+
+    def _count(self, entry: Entry, fact: Fact, count: Callable[[int, Demand], None]) -> None:
+        """Take or give back what such a container holds while it runs."""
+        row = self._ledger.fleet.row_of(entry.name)
+        if row is not None and fact.phase is not Phase.ENDED:
+            ports = tuple((p.host, p.protocol) for p in fact.ports)
+            count(row, Demand(*fact.size, ports))

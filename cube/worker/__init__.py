@@ -1,0 +1,374 @@
+"""The Worker core: what a node should run -> what its engine is told -> what it does run.
+
+Owns the runs on its node: starts, restarts within their budget, stops, and tells the manager. It
+never invents work (only an Assign brings it) and never stops anything merely because nobody speaks
+to it, except tasks whose `on_disconnect` is `stop` when their lease ends. `runs` decides about one
+run, `telling` and `reports` what the manager is told and when, `lease` how long tasks may outlive
+its last answer; this file about the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cube.messages import (
+    FENCE_SECONDS,
+    MANAGER,
+    Assign,
+    Discard,
+    Effect,
+    EngineDown,
+    Exited,
+    Generation,
+    Health,
+    Kill,
+    List,
+    Listed,
+    Measured,
+    NodeInfo,
+    Phase,
+    Progress,
+    Report,
+    RestartDue,
+    Run,
+    RunKey,
+    Send,
+    Started,
+    Tick,
+    Wake,
+    Wanted,
+    engine_name,
+    worker_name,
+)
+from cube.worker.lease import Lease
+from cube.worker.reports import FOREVER, Key, Reports
+from cube.worker.runs import Held, adopt, after_exit
+from cube.worker.telling import Telling
+
+LIST_SECONDS = 5.0  # between questions to an engine that does not answer
+EARLY_SECONDS = 0.0005  # by so much may a timer round its time
+
+
+class Worker:
+    """Runs one node's tasks."""
+
+    def __init__(self, node: str, cluster: str) -> None:
+        self.node = node
+        self.cluster = cluster
+        self._name = worker_name(node)
+        self._engine = engine_name(node)
+        self._held: dict[Key, Held] = {}
+        self._wanted: dict[Key, Wanted] = {}
+        self._keep: frozenset[str] = frozenset()
+        self._generation: Generation | None = None
+        self._clocks = (0.0, 0.0)  # the manager's and ours, when it spoke
+        self._info: NodeInfo | None = None  # None until the engine has listed what is there
+        self._reports = Reports(node, cluster)
+        self._telling = Telling(self._reports, self._held)
+        self._lease = Lease()
+        self._list_at = FOREVER
+        self._armed = FOREVER  # when the earliest Tick under way arrives
+        self._effects: list[Effect] = []
+
+    def receive(self, message: Any, now: float) -> list[Effect]:
+        """One line per message."""
+        match message:
+            case Wake():
+                self._wake(message, now)
+            case Assign():
+                self._assign(message, now)
+            case Started():
+                self._started(message)
+            case Exited():
+                self._exited(message, now)
+            case RestartDue():
+                self._restart(message.key)
+            case Tick():
+                self._tick(now)
+            case Measured():
+                self._reports.load = (message.cpu_load_milli, message.memory_load_mib)
+            case Health():
+                self._health(message)
+            case Progress():
+                self._progress(message)
+            case Listed():
+                self._listed(message, now)
+            case EngineDown():
+                self._engine_down(message, now)
+            case _:
+                pass
+        self._report(self._telling.changes(now, self._generation))
+        self._arm(now)
+        effects, self._effects = self._effects, []
+        return effects
+
+    def birth(self) -> dict[str, Any]:
+        """What it was made from: a recording begins with it."""
+        return {"node": self.node, "cluster": self.cluster}
+
+    # --- life ---
+
+    def _wake(self, wake: Wake, now: float) -> None:
+        self._reports.life = wake.life
+        self._list(now)
+
+    def _list(self, now: float) -> None:
+        """Ask the engine what is there, again and again until it says so."""
+        self._send(self._engine, List())
+        self._list_at = now + LIST_SECONDS
+
+    def _tick(self, now: float) -> None:
+        if now >= self._armed - EARLY_SECONDS:
+            self._armed = FOREVER
+        if self._list_at <= now:
+            self._list(now)
+        if self._lease.until <= now:
+            for held in self._lease.end(self._held.values()):
+                self._kill(held)
+        if self._reports.whole_due(now):
+            self._report_whole(now)
+        elif again := self._reports.resend(now):
+            self._report(self._telling.again(again, now, self._generation))
+
+    def _arm(self, now: float) -> None:
+        """Have one Tick under way for the earliest thing that is due."""
+        due = min(self._reports.due, self._lease.until, self._list_at)
+        if due < self._armed:
+            self._armed = due
+            self._send(self._name, Tick(), max(due - now, 0.001))
+
+    # --- what should run ---
+
+    def _assign(self, assign: Assign, now: float) -> None:
+        mine = self._generation
+        if assign.generation.cluster != self.cluster or assign.node != self.node:
+            return
+        if mine is not None and assign.generation < mine:
+            return  # an older manager, or an older word of this one
+        if assign.answers[0] != self._reports.life:
+            return  # it speaks to an earlier life, and knows less of us than it thinks
+        answered = self._answered(assign)
+        if assign.generation != mine:
+            self._generation = assign.generation
+            self._wanted = {(w.uid, w.attempt): w for w in assign.tasks}
+            self._keep = frozenset(assign.keep)
+            self._clocks = (assign.now, now)
+            self._learn()
+            self._reconcile(now)
+        if answered:
+            self._unfence(now)
+        if assign.tell_whole:
+            self._report_whole(now)
+
+    def _learn(self) -> None:
+        """Let what is held know what is wanted of it."""
+        self._telling.all_stale()
+        for key, wanted in self._wanted.items():
+            if key in self._held:
+                self._held[key].learn(wanted, *self._clocks)
+
+    def _answered(self, assign: Assign) -> bool:
+        """Take what an Assign grants and acknowledges. Says whether that is news."""
+        self._lease.seconds = assign.lease
+        sent = self._reports.answered(assign)
+        if sent is not None:
+            self._lease.renew(sent)
+        return sent is not None
+
+    def _unfence(self, now: float) -> None:
+        """The manager speaks again: what it still wants may run again."""
+        fenced = [h for h in self._held.values() if h.fenced and h.phase is Phase.ENDED]
+        for held in fenced:
+            held.fenced = False
+        if fenced:
+            self._reconcile(now)
+
+    def _reconcile(self, now: float) -> None:
+        """Bring what is held towards what is wanted, once both are known."""
+        if self._info is None or self._reports.engine_error or self._generation is None:
+            return
+        for key, held in list(self._held.items()):
+            wanted = self._wanted.get(key)
+            if wanted is None and held.uid not in self._keep:
+                self._let_go(key, held)
+            elif wanted is not None and not wanted.run and held.phase is not Phase.ENDED:
+                self._kill(held)
+            elif wanted is not None and not wanted.run and not held.final:
+                held.end_as_stopped()  # it was waiting for a restart
+                self._telling.changed(key)
+            elif wanted is not None and wanted.run and held.lies_idle:
+                self._take_up(key, held, now)
+        for key, wanted in self._wanted.items():
+            if key not in self._held:
+                self._take_on(key, wanted)
+        self._lease.watch(self._held.values())
+
+    def _take_on(self, key: Key, wanted: Wanted) -> None:
+        """Start a task that we do not hold, unless an older attempt of it is still here."""
+        if wanted.attempt > 1 and any(
+            h.uid == wanted.uid and h.phase is not Phase.ENDED for h in self._held.values()
+        ):
+            return  # its end brings us here again
+        held = self._held[key] = Held(wanted.uid, wanted.attempt, wanted.restart)
+        held.learn(wanted, *self._clocks)
+        if wanted.run:
+            self._run(held)
+        else:
+            held.end_as_stopped()
+            self._telling.changed(key)
+
+    def _take_up(self, key: Key, held: Held, now: float) -> None:
+        """Decide about a run that had ended before we knew what it was, or under a lost lease."""
+        after_exit(held, now)
+        self._telling.changed(key)
+        self._schedule_restart(held, now)
+
+    def _let_go(self, key: Key, held: Held) -> None:
+        """Nobody wants it: stop it, and once it has ended remove what is left."""
+        if held.phase is not Phase.ENDED:
+            self._kill(held)
+            return
+        for restart in sorted(held.leftovers | {held.restart}):
+            self._send(self._engine, Discard(RunKey(held.uid, held.attempt, restart)))
+        del self._held[key]
+        self._telling.forget(key)
+
+    # --- one run ---
+
+    def _run(self, held: Held) -> None:
+        assert held.wanted is not None
+        held.begin()
+        self._telling.stale((held.uid, held.attempt))
+        self._lease.watch_also(held)
+        self._send(self._engine, Run(held.key, held.wanted.version, held.wanted.spec))
+
+    def _kill(self, held: Held) -> None:
+        grace = min(held.grace_seconds, FENCE_SECONDS) if held.fenced else held.grace_seconds
+        if held.killing is None or grace < held.killing:
+            held.killing = grace
+            self._send(self._engine, Kill(held.key, grace))
+
+    def _find(self, key: RunKey) -> Held | None:
+        held = self._held.get((key.uid, key.attempt))
+        return held if held is not None and held.restart == key.restart else None
+
+    def _started(self, started: Started) -> None:
+        held = self._find(started.key)
+        if held is None or held.phase is not Phase.STARTING:
+            return
+        held.phase = Phase.RUNNING
+        held.reason = ""
+        held.handle, held.ports = started.handle, started.ports
+        self._telling.changed((held.uid, held.attempt))
+
+    def _exited(self, exited: Exited, now: float) -> None:
+        held = self._find(exited.key)
+        if held is None or held.phase is Phase.ENDED:
+            return
+        key = (held.uid, held.attempt)
+        held.end(exited)
+        wanted = self._wanted.get(key)
+        if wanted is None:
+            pass  # nobody asked for it, or nobody has said yet
+        elif not wanted.run:
+            held.end_as_stopped()
+        elif not held.fenced:
+            after_exit(held, now)
+            self._schedule_restart(held, now)
+        if self._generation is not None:
+            self._telling.changed(key)
+        self._telling.stale(key)
+        self._reconcile(now)
+
+    def _schedule_restart(self, held: Held, now: float) -> None:
+        if held.retry_at is not None:
+            self._send(self._name, RestartDue(held.key), max(held.retry_at - now, 0.0))
+
+    def _restart(self, key: RunKey) -> None:
+        held = self._find(key)
+        if held is None or held.retry_at is None or self._reports.engine_error:
+            return  # after the engine's return, Listed takes it up
+        wanted = self._wanted.get((held.uid, held.attempt))
+        if wanted is None or not wanted.run:
+            return
+        for old in sorted(held.leftovers):  # the run that just ended stays for its logs
+            self._send(self._engine, Discard(RunKey(held.uid, held.attempt, old)))
+        held.leftovers = {held.restart}
+        held.restart += 1
+        self._run(held)
+
+    def _health(self, health: Health) -> None:
+        held = self._find(health.key)
+        if held is None or held.phase is not Phase.RUNNING or held.healthy == health.healthy:
+            return
+        held.healthy = health.healthy
+        self._telling.changed((held.uid, held.attempt))
+        if not health.healthy and held.killing is None:
+            held.sick = True
+            self._kill(held)
+
+    def _progress(self, progress: Progress) -> None:
+        held = self._find(progress.key)
+        if held is not None and held.phase is Phase.STARTING and held.reason != progress.text:
+            held.reason = progress.text
+            self._telling.changed((held.uid, held.attempt))
+
+    # --- the engine's whole truth ---
+
+    def _listed(self, listed: Listed, now: float) -> None:
+        first = self._info is None
+        back = bool(self._reports.engine_error)
+        self._info, self._reports.engine_error, self._list_at = listed.info, "", FOREVER
+        if first:
+            self._lease.renew(now)
+        found = {f.key: f for f in listed.found}
+        for held in list(self._held.values()):
+            if held.phase is not Phase.ENDED and held.key not in found:
+                self._missing(held, now)
+        for item in listed.found:
+            if adopt(self._held, item):
+                self._telling.changed((item.key.uid, item.key.attempt))
+            if item.running and self._find(item.key) is None:  # a newer run took its place
+                self._send(self._engine, Kill(item.key, item.stop_grace_seconds))
+        self._learn()
+        for exited in self._ends_not_heard_of(listed):
+            self._exited(exited, now)
+        for held in self._held.values():
+            held.killing = None  # a Kill may have been lost with the engine; it is repeated
+            if (held.sick or held.fenced) and held.phase is not Phase.ENDED:
+                self._kill(held)
+            if back and held.retry_at is not None:
+                self._schedule_restart(held, now)
+        self._reconcile(now)
+        self._lease.watch(self._held.values())
+        if first or back:
+            self._report_whole(now)
+
+    def _missing(self, held: Held, now: float) -> None:
+        """The engine does not know a run that we hold."""
+        if held.phase is Phase.STARTING and held.killing is None and held.wanted is not None:
+            self._send(self._engine, Run(held.key, held.wanted.version, held.wanted.spec))
+        elif held.phase is Phase.RUNNING or held.killing is not None:
+            self._exited(Exited(held.key, None, "its container disappeared"), now)
+
+    def _ends_not_heard_of(self, listed: Listed) -> Iterable[Exited]:
+        for item in listed.found:
+            held = self._find(item.key)
+            if held is not None and not item.running and held.phase is not Phase.ENDED:
+                yield Exited(item.key, item.exit_code, item.reason, interrupted=item.interrupted)
+
+    def _engine_down(self, down: EngineDown, now: float) -> None:
+        if self._reports.engine_error != down.reason:
+            self._reports.engine_error = down.reason
+            self._report_whole(now)
+
+    def _report_whole(self, now: float) -> None:
+        self._report(self._telling.whole(now, self._generation, self._info))
+
+    def _report(self, report: Report | None) -> None:
+        if report is not None:
+            self._send(MANAGER, report)
+
+    def _send(self, to: str, message: Any, after: float = 0.0) -> None:
+        self._effects.append(Send(to, message, after))

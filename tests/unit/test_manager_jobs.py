@@ -1,0 +1,216 @@
+"""The Manager core: what submits, stops and removes do to the tasks that are there already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cube.messages import NodeInfo, Remove, Stop, StoreDown, Submit
+from cube.spec import Constraint, Dependency, JobSpec, Kind, Mount, TaskSpec
+from cube.task import State
+from tests.managers import WEB, Driver, asked, ended, placed_and_running, running, stopped
+
+SMALL = replace(WEB, cpu_milli=100)
+BATCH = replace(SMALL, kind=Kind.BATCH)
+AGENT = TaskSpec("agent", "image", Kind.GLOBAL)
+
+
+def again(d: Driver, *specs: TaskSpec, request: str = "again", **job: Any) -> list[Any]:
+    return d.tell(Submit(request, JobSpec("shop", specs, **job), "edge/1"))
+
+
+def states(d: Driver) -> dict[str, str]:
+    return {t.id: str(t.state) for t in d.look().tasks}
+
+
+def complete(d: Driver, task_id: str) -> None:
+    d.report("node-1", ended(d.task(task_id)), whole=False)
+    assert d.task(task_id).state is State.COMPLETED
+
+
+def test_scaling_a_batch_service_leaves_its_completed_tasks_alone() -> None:
+    d = Driver(nodes=1)
+    d.answer(d.submit(replace(BATCH, instances=2)), 0, 0)
+    complete(d, "shop/web/1")
+    first = d.task("shop/web/1")
+    again(d, replace(BATCH, instances=3))
+    assert d.task("shop/web/1") == first
+    assert states(d)["shop/web/3"] == "pending"
+
+
+def test_new_node_gets_a_global_batch_task_and_the_others_do_not_run_theirs_again() -> None:
+    d = Driver(nodes=1)
+    d.answer(d.submit(replace(AGENT, kind=Kind.GLOBAL_BATCH)), 0)
+    complete(d, "shop/agent/node-1")
+    d.report("node-2")
+    assert states(d) == {"shop/agent/node-1": "completed", "shop/agent/node-2": "pending"}
+
+
+def test_global_service_runs_where_its_constraints_are_met() -> None:
+    d = Driver(nodes=1)
+    ssd = Constraint("node.labels.disk", "==", "ssd")
+    d.submit(replace(AGENT, constraints=(ssd,)))
+    assert states(d) == {}
+    info = NodeInfo("node-2", 2000, 2000, 1000, labels=(("disk", "ssd"),))
+    d.answer(d.report("node-2", info=info), 1)
+    assert states(d) == {"shop/agent/node-2": "scheduled"}
+    d.report("node-2", running(d.task("shop/agent/node-2")), info=replace(info, labels=()))
+    assert states(d) == {"shop/agent/node-2": "stopping"}
+
+
+def test_submit_while_the_job_is_stopping_brings_it_back() -> None:
+    d = Driver()
+    placed_and_running(d)
+    d.tell(Stop("stop", "shop"))
+    (reply, *_) = again(d, WEB)
+    assert reply.message.status == "created"
+    sends = d.report("node-1", stopped(d.task()), whole=False)
+    assert asked(sends) == ["shop/web/1"]
+
+
+def test_scaling_up_while_the_surplus_still_stops_brings_it_back() -> None:
+    d = Driver()
+    d.answer(d.submit(replace(SMALL, instances=2)), 0, 0)
+    again(d, SMALL, request="down")
+    assert states(d) == {"shop/web/1": "scheduled", "shop/web/2": "stopping"}
+    again(d, replace(SMALL, instances=2), request="up")
+    sends = d.report("node-1", stopped(d.task("shop/web/2")), whole=False)
+    assert asked(sends) == ["shop/web/2"]
+
+
+def test_stop_of_a_task_that_is_being_replaced_is_final() -> None:
+    d = Driver()
+    placed_and_running(d)
+    again(d, replace(WEB, environment=(("A", "1"),)))
+    assert (d.task().state, d.task().then) == (State.STOPPING, "pending")
+    d.tell(Stop("stop", "shop"))
+    d.report("node-1", stopped(d.task()), whole=False)
+    assert d.task().state is State.STOPPED
+
+
+def test_removing_by_force_forgets_a_task_whose_round_is_out() -> None:
+    d = Driver()
+    sends = d.submit(WEB)
+    d.tell(Remove("remove", "shop", force=True))
+    d.answer(sends, 0)
+    assert (d.look().jobs, d.look().tasks) == ((), ())
+
+
+def test_dependent_service_does_not_wait_for_instances_that_were_scaled_away() -> None:
+    d = Driver()
+    db = replace(SMALL, name="db", instances=2)
+    web = replace(SMALL, depends_on=(Dependency("db"),))
+    d.answer(d.submit(db), 0, 0)
+    again(d, replace(db, instances=1), request="down")
+    d.report("node-1", stopped(d.task("shop/db/2")), whole=False)
+    d.report("node-1", running(d.task("shop/db/1")), whole=False)
+    assert asked(again(d, replace(db, instances=1), web)) == ["shop/web/1"]
+
+
+def test_dependent_service_says_that_what_it_waits_for_has_failed() -> None:
+    d = Driver()
+    migrate = replace(BATCH, name="migrate", reschedule=replace(WEB.reschedule, attempts=0))
+    web = replace(SMALL, depends_on=(Dependency("migrate", "completed"),))
+    d.answer(d.submit(migrate, web), 0)
+    d.report("node-1", ended(d.task("shop/migrate/1"), 3, charged=True), whole=False)
+    expected = "waits for migrate to be completed, but shop/migrate/1 failed"
+    assert d.task().reason == expected
+
+
+def test_service_that_exits_with_zero_is_done_where_only_failures_are_restarted() -> None:
+    d = Driver()
+    spec = replace(WEB, restart=replace(WEB.restart, condition="on-failure"))
+    task = placed_and_running(d, spec)
+    d.report("node-1", ended(task), whole=False)
+    assert d.task().state is State.COMPLETED
+
+
+def test_back_off_of_a_task_that_failed_a_thousand_times_is_its_longest() -> None:
+    d = Driver()
+    task = placed_and_running(d)
+    ledger = d.manager._ledger
+    ledger.amend(task, reschedules=5000)
+    d.report("node-1", ended(task, 3, charged=True), whole=False)
+    assert d.task().not_before == d.now + WEB.reschedule.max_delay_seconds
+
+
+def test_service_that_ran_for_long_is_placed_anew_as_if_it_failed_for_the_first_time() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    d.manager._ledger.amend(task, reschedules=7)
+    d.now += WEB.reschedule.max_delay_seconds + 1
+    d.report("node-1", ended(task, 3, charged=True), whole=False)
+    assert d.task().not_before == d.now + WEB.reschedule.delay_seconds
+
+
+def test_task_whose_volumes_are_on_two_nodes_says_so() -> None:
+    d = Driver()
+    mounts = {v: Mount("volume", v, f"/{v}") for v in "ab"}
+    first = replace(SMALL, name="first", mounts=(mounts["a"],))
+    second = replace(SMALL, name="second", mounts=(mounts["b"],))
+    d.answer(d.submit(first, second), 0, 1)
+    both = replace(SMALL, mounts=tuple(mounts.values()))
+    assert asked(again(d, first, second, both)) == []
+    assert d.task().reason == "volume shop_a is on node-1, shop_b on node-2: no node has both"
+
+
+def test_two_services_that_share_a_new_volume_end_on_one_node() -> None:
+    d = Driver()
+    mount = (Mount("volume", "data", "/data"),)
+    one, two = (replace(SMALL, name=n, mounts=mount) for n in ("one", "two"))
+    sends = d.answer(d.submit(one, two), 0, 1)
+    assert asked(sends) == ["shop/two/1"]
+    d.answer(sends, 0)
+    assert {t.node for t in d.look().tasks} == {"node-1"}
+
+
+def test_host_path_of_a_global_service_ties_nothing_to_the_first_node() -> None:
+    d = Driver()
+    agent = replace(AGENT, mounts=(Mount("bind", "/var/log", "/var/log"),))
+    d.answer(d.submit(agent), 0, 1)
+    assert d.look().volumes == ()
+
+
+def test_roll_out_of_a_global_service_does_not_wait_for_a_lost_node() -> None:
+    d = Driver(nodes=3)
+    d.answer(d.submit(AGENT), 0, 1, 2)
+    for node in ("node-1", "node-2", "node-3"):
+        d.report(node, running(d.task(f"shop/agent/{node}")))
+    for _ in range(20):
+        d.report("node-2", running(d.task("shop/agent/node-2")))
+        d.report("node-3", running(d.task("shop/agent/node-3")))
+        d.pass_time(1)
+    assert states(d)["shop/agent/node-1"] == "pending"
+    again(d, replace(AGENT, environment=(("A", "1"),)))
+    d.pass_time(1)
+    assert list(states(d).values()).count("stopping") == 1
+
+
+@pytest.mark.parametrize("change", [{"datacenters": ("dc1",)}, {"priority": 90}])
+def test_waiting_task_is_asked_about_anew_when_its_job_changes(change: dict[str, Any]) -> None:
+    d = Driver()
+    where = {"datacenters": ("dc9",)} if "datacenters" in change else {}
+    d.answer(d.tell(Submit("first", JobSpec("shop", (WEB,), **where))), None)
+    assert asked(again(d, WEB, **change)) == ["shop/web/1"]
+
+
+def test_request_whose_effects_are_not_saved_yet_is_not_answered_as_done() -> None:
+    d = Driver()
+    d.submit(WEB, reply_to="edge/1")
+    d.tell(StoreDown("disk full"))
+    (send,) = d.submit(WEB, reply_to="edge/1")
+    assert send.message.status == "unavailable"
+
+
+def test_answers_and_forgotten_tasks_are_remembered_within_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cube.manager.ledger.REMEMBERED", 2)
+    d = Driver(nodes=0)
+    for i in range(4):
+        again(d, WEB, request=f"submit-{i}")
+        d.tell(Stop(f"stop-{i}", "shop"))
+    ledger = d.manager._ledger
+    assert (len(ledger.answers), len(ledger.forgotten)) == (2, 2)

@@ -1,0 +1,105 @@
+"""The Manager core: nodes that come back, managers that forgot, containers that nobody knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cube.messages import Fact, Generation, Phase, Recover, Submit
+from cube.spec import JobSpec
+from cube.task import HostPort, NodeState, State
+from tests.managers import CLUSTER, WEB, Driver, assigns, placed_and_running, running
+
+STRAY = Fact("old/web/1@5", 1, 0, Phase.RUNNING, size=(1000, 100, 0))
+
+
+def lose_first(d: Driver) -> None:
+    """node-1 falls silent while the others go on."""
+    for _ in range(20):
+        d.report("node-2")
+        d.report("node-3")
+        d.pass_time(1)
+    assert d.task().state is State.PENDING
+
+
+def test_node_is_told_nothing_before_its_whole_truth_was_heard() -> None:
+    """Else a manager that forgot everything has it drop what the changes did not mention."""
+    d = Driver(nodes=0)
+    newer = Generation(CLUSTER, 7, 7)
+    assert assigns(d.report("node-1", STRAY, whole=False, echoes=newer)) == {}
+    (assign,) = assigns(d.report("node-1", STRAY, echoes=newer)).values()
+    assert assign.keep == (STRAY.uid,)
+
+
+def test_unknown_container_counts_with_its_ports_until_it_ends() -> None:
+    d = Driver(nodes=1)
+    stray = replace(STRAY, ports=(HostPort(80, 8080, "tcp"),))
+    d.report("node-1", stray)
+    (row,) = d.look().rows
+    assert (row.cpu_used_milli, row.ports) == (1000, ((8080, "tcp"),))
+    (assign,) = assigns(d.report("node-1", replace(stray, phase=Phase.ENDED))).values()
+    (row,) = d.look().rows
+    assert (row.cpu_used_milli, row.ports) == (0, ())
+    assert assign.keep == (STRAY.uid,)
+
+
+def test_recovery_removes_what_the_operator_saw_and_nothing_that_comes_later() -> None:
+    d = Driver(nodes=1)
+    d.report("node-1", STRAY)
+    (assign,) = assigns(d.tell(Recover("recover"))).values()
+    assert assign.keep == ()
+    later = replace(STRAY, uid="old/web/2@5")
+    (assign,) = assigns(d.report("node-1", STRAY, later)).values()
+    assert assign.keep == (later.uid,)
+
+
+def test_old_copy_is_not_taken_for_the_new_version_when_its_node_returns() -> None:
+    d = Driver(nodes=3)
+    task = placed_and_running(d)
+    lose_first(d)
+    d.tell(Submit("change", JobSpec("shop", (replace(WEB, environment=(("A", "1"),)),))))
+    (assign,) = assigns(d.report("node-1", running(task))).values()
+    assert d.task().state is State.PENDING
+    assert assign.tasks == ()
+
+
+def test_late_report_of_a_run_that_has_ended_revives_nothing() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    end = Fact(task.uid, 1, 0, Phase.ENDED, 3, "exited 3", final=True)
+    d.report("node-1", end, whole=False)
+    d.report("node-1", running(task), whole=False, seq=1)
+    assert d.task().state is State.PENDING
+
+
+def test_restarted_manager_waits_as_long_as_the_nodes_were_told_to_be_patient() -> None:
+    d = Driver(nodes=200)  # they report every 4 s, and have 25 s
+    placed_and_running(d)
+    d.restart()
+    for _ in range(18):
+        for node in ("node-2", "node-3", "node-4"):
+            d.report(node)
+        d.pass_time(1)
+    assert d.task().state is State.RUNNING
+
+
+def test_nodes_that_were_lost_long_ago_do_not_vouch_for_the_silent_ones() -> None:
+    d = Driver(nodes=7)
+    for _ in range(60):
+        for i in range(4, 8):
+            d.report(f"node-{i}")
+        d.pass_time(1)
+    lost = [n for n in d.look().nodes if n.state is NodeState.LOST]
+    assert len(lost) == 3
+    for _ in range(30):
+        d.report("node-4")
+        d.pass_time(1)
+    assert "cut off" in d.look().note
+
+
+def test_failure_that_a_restarted_worker_tells_piece_by_piece_is_stored() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    end = Fact(task.uid, 1, 0, Phase.ENDED, 3, charged=False)  # found so; nothing decided yet
+    d.report("node-1", end)
+    d.report("node-1", replace(end, failures=(99.0,), retry_at=115.0), whole=False)
+    assert (d.task().failures, d.task().retry_at) == ((99.0,), 115.0)

@@ -1,0 +1,279 @@
+"""The Worker core: messages in, effects out; every test is list equality."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cube.messages import (
+    MANAGER,
+    Discard,
+    EngineDown,
+    Exited,
+    Found,
+    Generation,
+    Health,
+    Kill,
+    List,
+    Listed,
+    Phase,
+    Progress,
+    Report,
+    RestartDue,
+    Run,
+    RunKey,
+    Send,
+    Started,
+    Tick,
+    Wake,
+)
+from cube.spec import Kind
+from tests.workers import (
+    CLUSTER,
+    ENGINE,
+    GEN,
+    INFO,
+    NODE,
+    SIZE,
+    SPEC,
+    UID,
+    WANTED,
+    Driver,
+    assign,
+    fact,
+    reports,
+    running,
+    started,
+)
+
+
+def test_waking_asks_the_engine_what_is_there() -> None:
+    assert Driver().tell(Wake(1)) == [Send(ENGINE, List())]
+
+
+def test_engine_that_does_not_answer_is_asked_again() -> None:
+    driver = Driver()
+    driver.tell(Wake(1))
+    assert driver.timers == [(5.0, Tick())]
+    assert driver.tell(Tick(), 5.0) == [Send(ENGINE, List())]
+
+
+def test_first_list_is_followed_by_the_whole_truth() -> None:
+    driver = Driver()
+    driver.tell(Wake(1))
+    report = Report(NODE, CLUSTER, 1, 1, 2.0, True, None, (), INFO)
+    assert driver.tell(Listed((), INFO), 2.0) == [Send(MANAGER, report)]
+
+
+def test_wanted_task_is_run_and_its_start_reported() -> None:
+    driver = started()
+    key = RunKey(UID, 1, 0)
+    assert driver.tell(assign(WANTED)) == [Send(ENGINE, Run(key, 1, SPEC))]
+    report = Report(
+        NODE, CLUSTER, 1, 2, 3.0, False, GEN, (fact(Phase.RUNNING, handle="abc"),), None
+    )
+    assert driver.tell(Started(key, "abc"), 3.0) == [Send(MANAGER, report)]
+
+
+def test_same_assignment_again_changes_nothing() -> None:
+    driver = running()
+    assert driver.tell(assign(WANTED, answers=(1, 2))) == []
+
+
+def test_older_or_foreign_assignment_is_refused() -> None:
+    driver = running()
+    driver.tell(assign(WANTED, number=5))
+    assert driver.tell(assign(number=4)) == []
+    assert driver.tell(assign(generation=Generation("other", 9, 9))) == []
+    assert driver.tell(assign(generation=Generation(CLUSTER, 0, 9))) == []
+
+
+def test_assignment_to_an_earlier_life_is_refused() -> None:
+    """Else a run gets a number that the manager has already seen ending."""
+    driver = started()
+    assert driver.tell(assign(WANTED, answers=(0, 7))) == []
+    assert driver.tell(assign(WANTED, answers=(1, 1))) != []
+
+
+def test_nothing_is_killed_before_the_first_assignment() -> None:
+    driver = Driver()
+    driver.tell(Wake(1))
+    found = Found(RunKey(UID, 1, 0), True, handle="abc", size=SIZE)
+    (report,) = reports(driver.tell(Listed((found,), INFO)))
+    assert report.facts == (fact(Phase.RUNNING, handle="abc"),)
+    assert driver.tell(assign(WANTED)) == []  # adopted, not started again
+
+
+def test_unwanted_container_is_killed_then_discarded() -> None:
+    driver = running()
+    key = RunKey(UID, 1, 0)
+    assert driver.tell(assign(number=2)) == [Send(ENGINE, Kill(key, 10.0))]
+    assert driver.tell(Exited(key, 143, "stopped")) == [Send(ENGINE, Discard(key))]
+
+
+def test_kept_container_is_left_alone() -> None:
+    driver = running()
+    assert driver.tell(assign(number=2, keep=(UID,))) == []
+
+
+def test_stop_keeps_the_ended_run_until_it_is_acknowledged() -> None:
+    driver = running()
+    key = RunKey(UID, 1, 0)
+    stop = replace(WANTED, run=False)
+    assert driver.tell(assign(stop, number=2)) == [Send(ENGINE, Kill(key, 10.0))]
+    (report,) = reports(driver.tell(Exited(key, 143, "stopped"), 1.0))
+    ended = fact(
+        Phase.ENDED, handle="abc", exit_code=143, reason="stopped", final=True, stopped=True
+    )
+    assert report.facts == (ended,)
+    assert driver.tell(assign(number=3)) == [Send(ENGINE, Discard(key))]
+
+
+def test_stop_of_a_task_that_never_came_here_is_reported_as_done() -> None:
+    driver = started()
+    (report,) = reports(driver.tell(assign(replace(WANTED, run=False))))
+    assert [(f.phase, f.final, f.stopped) for f in report.facts] == [(Phase.ENDED, True, True)]
+
+
+def test_failed_run_is_restarted_within_its_budget_then_given_up() -> None:
+    driver = running()
+    (report,) = reports(driver.tell(Exited(RunKey(UID, 1, 0), 3, "exited 3"), 10.0))
+    (seen,) = report.facts
+    assert (seen.exit_code, seen.retry_at, seen.final, seen.failures) == (3, 15.0, False, (10.0,))
+    assert (15.0, RestartDue(RunKey(UID, 1, 0))) in driver.timers
+    again = RunKey(UID, 1, 1)
+    assert driver.tell(RestartDue(RunKey(UID, 1, 0)), 15.0) == [Send(ENGINE, Run(again, 1, SPEC))]
+    driver.tell(Started(again), 15.0)
+    (report,) = reports(driver.tell(Exited(again, 3, "exited 3"), 20.0))
+    (seen,) = report.facts
+    assert (seen.restart, seen.final, seen.charged, seen.failures) == (1, True, True, (10.0, 20.0))
+
+
+def test_failures_outside_the_window_are_not_counted() -> None:
+    driver = running()
+    driver.tell(Exited(RunKey(UID, 1, 0), 3), 10.0)
+    driver.tell(RestartDue(RunKey(UID, 1, 0)), 15.0)
+    driver.tell(Started(RunKey(UID, 1, 1)), 15.0)
+    (report,) = reports(driver.tell(Exited(RunKey(UID, 1, 1), 3), 111.0))
+    assert report.facts[0].failures == (111.0,)
+    assert not report.facts[0].final
+
+
+def test_manager_knows_of_more_failures_than_a_restarted_worker() -> None:
+    driver = started()
+    wanted = replace(WANTED, restart=2, failures=(990.0,))
+    driver.tell(assign(wanted, now=1000.0), 50.0)
+    driver.tell(Started(RunKey(UID, 1, 2)), 51.0)
+    (report,) = reports(driver.tell(Exited(RunKey(UID, 1, 2), 3), 52.0))
+    assert report.facts[0].failures == (40.0, 52.0)
+    assert report.facts[0].final
+
+
+def test_batch_task_that_exits_with_zero_is_final_and_not_charged() -> None:
+    driver = started()
+    wanted = replace(WANTED, spec=replace(SPEC, kind=Kind.BATCH))
+    driver.tell(assign(wanted))
+    driver.tell(Started(RunKey(UID, 1, 0)))
+    (report,) = reports(driver.tell(Exited(RunKey(UID, 1, 0), 0)))
+    assert (report.facts[0].final, report.facts[0].charged) == (True, False)
+
+
+def test_interrupted_run_is_started_again_at_once_and_not_charged() -> None:
+    driver = running()
+    key = RunKey(UID, 1, 0)
+    (report,) = reports(driver.tell(Exited(key, None, "the host restarted", interrupted=True), 9.0))
+    assert (report.facts[0].failures, report.facts[0].retry_at) == ((), 9.0)
+
+
+def test_image_that_exists_nowhere_is_not_tried_again_here() -> None:
+    driver = started()
+    driver.tell(assign(WANTED))
+    exited = Exited(RunKey(UID, 1, 0), None, "no such image", started=False, retry=False)
+    (report,) = reports(driver.tell(exited))
+    assert (report.facts[0].final, report.facts[0].reason) == (True, "no such image")
+
+
+def test_unhealthy_task_is_killed_and_counts_as_failed() -> None:
+    driver = running()
+    key = RunKey(UID, 1, 0)
+    effects = driver.tell(Health(key, False))
+    assert Send(ENGINE, Kill(key, 10.0)) in effects
+    (report,) = reports(driver.tell(Exited(key, 143), 5.0))
+    assert (report.facts[0].reason, report.facts[0].failures) == ("its health check failed", (5.0,))
+
+
+def test_progress_of_a_pull_is_told() -> None:
+    driver = started()
+    driver.tell(assign(WANTED))
+    (report,) = reports(driver.tell(Progress(RunKey(UID, 1, 0), "pulling image")))
+    assert report.facts == (fact(Phase.STARTING, reason="pulling image"),)
+
+
+def test_unanswered_change_is_told_again_until_it_is_answered() -> None:
+    driver = running()
+    assert driver.timers[-1][1] == Tick()
+    (again,) = reports(driver.tell(Tick(), 1.0))
+    assert (again.whole, [f.phase for f in again.facts]) in (
+        (False, [Phase.RUNNING]),
+        (True, [Phase.RUNNING]),
+    )
+    driver.tell(assign(WANTED, answers=(1, again.seq)), 1.1)
+    later = [r for r in reports(driver.tell(Tick(), 1.2)) if not r.whole]
+    assert later == []
+
+
+def test_older_attempt_must_end_before_the_next_starts() -> None:
+    driver = running()
+    newer = replace(WANTED, attempt=2)
+    key = RunKey(UID, 1, 0)
+    assert driver.tell(assign(newer, number=2)) == [Send(ENGINE, Kill(key, 10.0))]
+    assert driver.tell(Exited(key, 143)) == [
+        Send(ENGINE, Discard(key)),
+        Send(ENGINE, Run(RunKey(UID, 2, 0), 1, SPEC)),
+    ]
+
+
+def test_container_that_disappeared_counts_as_exited() -> None:
+    driver = running()
+    (report,) = reports(driver.tell(Listed((), INFO), 8.0))
+    assert report.facts[0].reason == "its container disappeared"
+
+
+def test_run_that_the_engine_forgot_is_asked_for_again() -> None:
+    driver = started()
+    driver.tell(assign(WANTED))
+    run = Send(ENGINE, Run(RunKey(UID, 1, 0), 1, SPEC))
+    assert run in driver.tell(Listed((), INFO))
+
+
+def test_engine_that_is_away_is_told_and_nothing_is_concluded() -> None:
+    driver = running()
+    (report,) = reports(driver.tell(EngineDown("cannot connect"), 4.0))
+    assert (report.whole, report.engine_error) == (True, "cannot connect")
+    assert driver.tell(assign(number=2)) == []  # kills wait for its return
+    found = Found(RunKey(UID, 1, 0), True, handle="abc", size=SIZE)
+    back = driver.tell(Listed((found,), INFO), 6.0)
+    assert Send(ENGINE, Kill(RunKey(UID, 1, 0), 10.0)) in back
+
+
+def test_leased_task_is_fenced_when_nobody_answers_and_kept_otherwise() -> None:
+    leased = replace(WANTED, spec=replace(SPEC, on_disconnect="stop"))
+    for wanted, fenced in ((leased, True), (WANTED, False)):
+        driver = started()
+        driver.tell(assign(wanted))
+        driver.tell(Started(RunKey(UID, 1, 0)))
+        kill = Send(ENGINE, Kill(RunKey(UID, 1, 0), 5.0))
+        assert kill not in driver.tell(Tick(), 9.9)
+        assert (kill in driver.tell(Tick(), 10.0)) is fenced
+
+
+def test_fenced_task_runs_again_when_the_manager_still_wants_it() -> None:
+    driver = started()
+    wanted = replace(WANTED, spec=replace(SPEC, on_disconnect="stop"))
+    driver.tell(assign(wanted))
+    key = RunKey(UID, 1, 0)
+    driver.tell(Started(key))
+    driver.tell(Tick(), 10.0)
+    (report,) = reports(driver.tell(Exited(key, 143), 10.5))
+    assert (report.facts[0].final, report.facts[0].charged) == (False, False)
+    driver.tell(assign(wanted, answers=(1, report.seq)), 20.0)
+    assert (20.0, RestartDue(key)) in [(round(at, 3), m) for at, m in driver.timers]

@@ -1,0 +1,181 @@
+"""The Worker core when things go wrong at once: leases, an engine that was away, nobody to tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cube.messages import (
+    EngineDown,
+    Exited,
+    Found,
+    Health,
+    Kill,
+    Listed,
+    Phase,
+    Progress,
+    RestartDue,
+    RunKey,
+    Send,
+    Started,
+    Tick,
+    Wake,
+)
+from cube.spec import Kind
+from tests.workers import (
+    ENGINE,
+    INFO,
+    SIZE,
+    SPEC,
+    UID,
+    WANTED,
+    Driver,
+    assign,
+    reports,
+    running,
+    started,
+)
+
+KEY = RunKey(UID, 1, 0)
+LEASED = replace(WANTED, spec=replace(SPEC, on_disconnect="stop"))
+FENCED = Send(ENGINE, Kill(KEY, 5.0))
+
+
+def leased() -> Driver:
+    driver = started()
+    driver.tell(assign(LEASED))
+    driver.tell(Started(KEY))
+    return driver
+
+
+def test_lease_holds_for_a_run_that_was_restarted() -> None:
+    driver = leased()
+    driver.tell(Exited(KEY, 3), 1.0)
+    driver.tell(RestartDue(KEY), 6.0)
+    again = RunKey(UID, 1, 1)
+    driver.tell(Started(again), 6.0)
+    assert Send(ENGINE, Kill(again, 5.0)) in driver.tell(Tick(), 10.0)
+
+
+def test_lease_holds_for_a_container_found_while_nobody_answers() -> None:
+    driver = Driver()
+    driver.tell(Wake(1))
+    found = Found(KEY, True, size=SIZE, on_disconnect="stop")
+    driver.tell(Listed((found,), INFO), 0.0)
+    assert FENCED in driver.tell(Tick(), 10.0)
+
+
+def test_end_of_the_lease_cuts_the_grace_of_a_stop_short() -> None:
+    driver = leased()
+    driver.tell(assign(replace(LEASED, run=False), number=2))  # has 10 s to stop, begun just now
+    assert FENCED in driver.tell(Tick(), 10.0)
+
+
+def test_fencing_that_the_engine_missed_is_repeated_on_its_return() -> None:
+    driver = leased()
+    driver.tell(EngineDown("cannot connect"), 4.0)
+    driver.tell(Tick(), 10.0)
+    assert FENCED in driver.tell(Listed((Found(KEY, True, size=SIZE),), INFO), 12.0)
+
+
+def test_unhealthy_task_whose_kill_was_missed_is_killed_on_the_engine_s_return() -> None:
+    driver = running()
+    driver.tell(Health(KEY, False), 1.0)
+    driver.tell(EngineDown("cannot connect"), 2.0)
+    back = driver.tell(Listed((Found(KEY, True, size=SIZE),), INFO), 12.0)
+    assert Send(ENGINE, Kill(KEY, 10.0)) in back
+
+
+def test_older_run_that_is_still_there_is_killed() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3), 1.0)
+    driver.tell(RestartDue(KEY), 6.0)
+    newer = Found(RunKey(UID, 1, 1), True, size=SIZE)
+    listed = Listed((Found(KEY, True, size=SIZE), newer), INFO)
+    assert Send(ENGINE, Kill(KEY, 10.0)) in driver.tell(listed, 7.0)
+
+
+def test_restart_that_fell_due_while_the_engine_was_away_is_made_up_for() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3), 1.0)
+    driver.tell(EngineDown("cannot connect"), 2.0)
+    assert driver.tell(RestartDue(KEY), 6.0) == []
+    driver.tell(Listed((Found(KEY, False, 3, size=SIZE),), INFO), 12.0)
+    assert (12.0, RestartDue(KEY)) in driver.timers
+
+
+def test_exit_of_an_older_run_changes_nothing() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3), 1.0)
+    driver.tell(RestartDue(KEY), 6.0)
+    assert driver.tell(Exited(KEY, 3), 6.5) == []
+
+
+def test_restarted_run_is_listed_as_starting() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3), 1.0)
+    driver.tell(RestartDue(KEY), 6.0)
+    (report,) = (r for r in reports(driver.tell(Tick(), 7.0)) if r.whole)
+    assert [(f.restart, f.phase) for f in report.facts] == [(1, Phase.STARTING)]
+
+
+def test_end_of_a_kept_container_is_told() -> None:
+    driver = running()
+    driver.tell(assign(number=2, keep=(UID,)), 1.0)
+    driver.tell(Tick(), 1.5)
+    driver.tell(Exited(KEY, 0), 2.0)
+    (report,) = (r for r in reports(driver.tell(Tick(), 7.0)) if r.whole)
+    assert [f.phase for f in report.facts] == [Phase.ENDED]
+
+
+def test_batch_task_that_was_cut_short_has_not_completed() -> None:
+    driver = started()
+    none = replace(SPEC.restart, condition="none")
+    driver.tell(assign(replace(WANTED, spec=replace(SPEC, kind=Kind.BATCH, restart=none))))
+    driver.tell(Started(KEY))
+    (report,) = reports(driver.tell(Exited(KEY, 0, "the host restarted", interrupted=True), 9.0))
+    assert (report.facts[0].final, report.facts[0].exit_code) == (True, None)
+
+
+def test_service_that_exits_with_zero_is_not_charged_where_only_failures_count() -> None:
+    driver = started()
+    policy = replace(SPEC.restart, condition="on-failure")
+    driver.tell(assign(replace(WANTED, spec=replace(SPEC, restart=policy))))
+    driver.tell(Started(KEY))
+    (report,) = reports(driver.tell(Exited(KEY, 0), 1.0))
+    assert (report.facts[0].final, report.facts[0].charged) == (True, False)
+
+
+def test_same_progress_again_is_not_told_again() -> None:
+    driver = started()
+    driver.tell(assign(WANTED))
+    assert reports(driver.tell(Progress(KEY, "pulling image")))
+    assert not reports(driver.tell(Progress(KEY, "pulling image")))
+
+
+def test_worker_does_not_spin_once_there_is_nothing_left_to_tell_again() -> None:
+    driver = running()  # the start is told, and not answered yet
+    driver.tell(assign(number=2), 0.5)
+    driver.tell(Exited(KEY, 143), 0.6)
+    ticks(driver, until=30.0)
+
+
+def test_tick_that_comes_a_hair_early_is_followed_by_another() -> None:
+    driver = started()
+    due = min(at for at, message in driver.timers if message == Tick())
+    driver.timers.clear()
+    driver.tell(Tick(), due - 1e-9)
+    assert [message for _, message in driver.timers] == [Tick()]
+
+
+def ticks(driver: Driver, until: float) -> None:
+    """Let the worker's own ticks arrive, and see that there are few."""
+    pending: list[Any] = sorted(at for at, message in driver.timers if message == Tick())
+    count = 0
+    while pending and pending[0] <= until:
+        now = pending.pop(0)
+        driver.timers.clear()
+        driver.tell(Tick(), now)
+        pending = sorted([*pending, *(at for at, _ in driver.timers)])
+        count += 1
+        assert count < 5 * until, f"{count} ticks by {now:.3f} s"
