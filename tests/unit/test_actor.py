@@ -1,0 +1,270 @@
+"""What hosts a core: saves before sends, rebuilding, messages set aside, a store that fails."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cube.actor import BATCH, Core, CoreActor, Letter, Lives, RetrySave
+from cube.messages import Effect, Save, Send, StoreDown, StoreUp, Wake
+
+
+class Echo:
+    """Saves and repeats what it is told; raises on "poison"."""
+
+    def __init__(self, life: int, poison: set[Any]) -> None:
+        self.life = life
+        self.poison = poison
+
+    def birth(self) -> dict[str, Any]:
+        return {}
+
+    def receive(self, message: Any, now: float) -> list[Effect]:
+        if message in self.poison:
+            self.poison.discard("once")
+            raise RuntimeError("poisoned")
+        if isinstance(message, str):
+            return [Save((message,)), Send("other", (self.life, message))]
+        if isinstance(message, int):
+            return [Send("edge/2", message)]
+        if isinstance(message, StoreDown | StoreUp):
+            return [Send("edge/1", type(message).__name__)]
+        return []
+
+
+class Store:
+    """Remembers what was saved; fails while `broken`."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+        self.broken = False
+
+    def save(self, records: Any) -> None:
+        if self.broken:
+            raise OSError("disk full")
+        self.batches.append(list(records))
+
+
+class Inbox:
+    """Pykka's loop runs until it is empty."""
+
+    def __init__(self) -> None:
+        self.letters: list[Any] = []
+
+    def put(self, envelope: Any) -> None:
+        self.letters.append(envelope)
+
+    def get(self) -> Any:
+        if not self.letters:
+            raise queue.Empty
+        return self.letters.pop(0)
+
+    def empty(self) -> bool:
+        return not self.letters
+
+
+class HandRun(CoreActor):
+    """An actor that runs when it is told to."""
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return Inbox()
+
+    @staticmethod
+    def _create_future() -> Any:
+        raise AssertionError
+
+    def _start_actor_loop(self) -> None:
+        self._actor_loop_setup()
+
+    def run(self) -> None:
+        with pytest.raises(queue.Empty):
+            self._actor_loop_running()
+
+
+class Stage:
+    """A host that writes everything down, in order."""
+
+    def __init__(self) -> None:
+        self.log: list[Any] = []
+        self.store = Store()
+        self.poison: set[Any] = {"poison"}
+        self.lives = Lives()
+        self.actor: Any = None
+        HandRun.start("echo", self.make, self, self.store)
+
+    def make(self, life: int) -> Core:
+        return Echo(life, self.poison)
+
+    def tell(self, *messages: Any) -> list[Any]:
+        for message in messages:
+            letter = message if isinstance(message, Letter) else Letter(message)
+            self.actor.actor_ref.tell(letter)
+        self.log.clear()
+        self.actor.run()
+        return list(self.log)
+
+    def now(self) -> float:
+        return 0.0
+
+    def adopt(self, actor: Any) -> None:
+        self.actor = actor
+
+    def next_life(self, name: str) -> int:
+        return self.lives.next(name, self.now())
+
+    def deliver(self, sender: str, effect: Send, life: int | None) -> None:
+        self.log.append(effect)
+
+    def handled(self, name: str, life: int, now: float, message: Any, effects: Any) -> None:
+        pass
+
+    def born(self, name: str, life: int, core: Core) -> None:
+        self.log.append(f"born {life}")
+
+    def saved(self, name: str) -> None:
+        self.log.append(f"saved {self.store.batches[-1]}")
+
+    def failed(self, name: str, message: Any, error: Exception, set_aside: bool) -> None:
+        self.log.append(("set aside" if set_aside else "failed", message))
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    yield made
+    made.actor._stop()
+
+
+def test_batch_is_one_transaction_and_then_its_sends(stage: Stage) -> None:
+    assert stage.tell("a", "b") == [
+        "saved ['a', 'b']",
+        Send("other", (1, "a")),
+        Send("other", (1, "b")),
+    ]
+
+
+def test_batch_is_bounded(stage: Stage) -> None:
+    stage.tell(*["x"] * (BATCH + 1))
+    assert [len(b) for b in stage.store.batches] == [BATCH, 1]
+
+
+def test_core_that_raises_is_rebuilt_and_told_once_more(stage: Stage) -> None:
+    stage.poison.add("once")
+    assert stage.tell("once") == [
+        ("failed", "once"),
+        "born 2",
+        "saved ['once']",
+        Send("other", (2, "once")),
+    ]
+
+
+def test_message_that_raises_twice_is_set_aside_and_life_goes_on(stage: Stage) -> None:
+    log = stage.tell("before", "poison", "after")
+    assert log == [
+        ("failed", "poison"),
+        "saved ['before']",
+        Send("other", (1, "before")),
+        "born 2",
+        ("set aside", "poison"),
+        "born 3",
+        "saved ['after']",
+        Send("other", (3, "after")),
+    ]
+
+
+def test_timer_of_an_earlier_life_is_dropped(stage: Stage) -> None:
+    assert stage.tell(Letter("timer", life=1)) != []
+    stage.tell("poison")
+    assert stage.tell(Letter("timer", life=1)) == []
+
+
+def test_sends_wait_for_a_store_that_fails(stage: Stage) -> None:
+    stage.store.broken = True
+    log = stage.tell("a")
+    assert log == [Send("echo", RetrySave(), 1.0), Send("echo", StoreDown("disk full"))]
+    assert stage.tell(StoreDown("disk full")) == [Send("edge/1", "StoreDown")]
+    assert stage.tell("b") == []
+    stage.store.broken = False
+    assert stage.tell(RetrySave()) == [
+        "saved ['a', 'b']",
+        Send("other", (1, "b")),  # the newest word to an actor is enough
+        Send("edge/1", "StoreUp"),
+    ]
+    assert stage.store.batches == [["a", "b"]]
+
+
+def test_answer_waits_while_the_core_does_not_know_that_the_store_fails() -> None:
+    """It may rest on what was decided before, and is not saved."""
+    stage = Stage()
+    stage.store.broken = True
+    stage.tell("a")
+    assert stage.tell(7) == []
+    assert stage.tell(StoreDown("disk full")) == [Send("edge/1", "StoreDown")]
+    assert stage.tell("b", 8) == [Send("edge/2", 8)]
+    stage.store.broken = False
+    assert Send("edge/2", 7) in stage.tell(RetrySave())
+    stage.actor._stop()
+
+
+def test_core_that_raises_while_the_store_fails_is_reborn_once_the_store_knows_all() -> None:
+    stage = Stage()
+    stage.store.broken = True
+    stage.tell("a")
+    assert stage.tell("poison", "lost") == [("failed", "poison")]
+    assert stage.tell(RetrySave()) == [
+        Send("echo", RetrySave(), 1.0),
+        Send("echo", StoreDown("disk full")),
+    ]
+    stage.store.broken = False
+    log = stage.tell(RetrySave(), "b")
+    assert log == [
+        "saved ['a']",
+        Send("other", (1, "a")),
+        "born 2",
+        "saved ['b']",
+        Send("other", (2, "b")),
+    ]
+    stage.actor._stop()
+
+
+def test_core_that_cannot_be_rebuilt_is_tried_again() -> None:
+    class Unborn(Stage):
+        unreadable = False
+
+        def make(self, life: int) -> Core:
+            if self.unreadable:
+                raise OSError("cannot read")
+            return super().make(life)
+
+    stage = Unborn()
+    stage.unreadable = True
+    log = stage.tell("poison", "lost")
+    assert log == [
+        ("failed", "poison"),
+        ("failed", Wake(2)),
+        Send("echo", RetrySave(), 1.0),
+    ]
+    stage.unreadable = False
+    assert stage.tell(RetrySave(), "b") == ["born 3", "saved ['b']", Send("other", (3, "b"))]
+    stage.actor._stop()
+
+
+def test_first_message_of_a_life_is_wake() -> None:
+    told: list[Any] = []
+
+    class Listener(Echo):
+        def receive(self, message: Any, now: float) -> list[Effect]:
+            told.append(message)
+            return []
+
+    class Listening(Stage):
+        def make(self, life: int) -> Core:
+            return Listener(life, set())
+
+    made = Listening()
+    made.actor._stop()
+    assert told == [Wake(1)]
