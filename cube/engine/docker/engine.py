@@ -1,0 +1,264 @@
+"""Runs a node's tasks as Docker containers.
+
+Owns the containers that carry its cluster's and its node's label, and touches no others. What
+it is asked to do happens on a pool of threads, in order per run; ends are learnt from the
+engine's events. Nothing here decides what should run.
+
+A kill does not occupy a thread for the length of its grace: the signal is sent, a timer follows
+it with SIGKILL, and the end is told by the event. Pulls have threads of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from docker.errors import APIError
+
+from cube.engine import Emit, Order
+from cube.engine.docker import look
+from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local
+from cube.engine.docker.errors import (
+    UNREACHABLE,
+    Failure,
+    start_failure,
+    text_of,
+    unreachable_reason,
+)
+from cube.engine.docker.events import Watch
+from cube.engine.docker.images import Pulls, absent_failure, has_image
+from cube.engine.docker.ledger import Ledger
+from cube.engine.docker.logs import newest, read
+from cube.engine.docker.names import container_name, label_filter
+from cube.engine.docker.networks import remove_unused_network
+from cube.engine.docker.purge import purge, remove_container
+from cube.engine.docker.start import Starter
+from cube.engine.load import LOAD_SECONDS, Meter, Usage, container_usage
+from cube.engine.pool import Pool
+from cube.messages import (
+    Discard,
+    EngineDown,
+    Kill,
+    List,
+    NodeInfo,
+    Progress,
+    Run,
+    RunKey,
+)
+from cube.task import TaskName
+
+log = logging.getLogger(__name__)
+
+RECONCILE_SECONDS = 30.0
+KILLED = Failure("killed before it started")
+
+
+class DockerEngine:
+    """The `Engine` of one node on a Docker engine. See there for the contract."""
+
+    def __init__(
+        self,
+        cluster: str,
+        info: NodeInfo,
+        emit: Emit,
+        *,
+        share: tuple[int, int] = (0, 1),
+        url: str | None = None,
+        load_seconds: float = LOAD_SECONDS,
+    ) -> None:
+        self._cluster, self._node, self._emit = cluster, info.name, emit
+        url = url or DEFAULT_URL
+        self._api, self._streams = connect(url)
+        self.info = describe(self._api, url, info, share)
+        boot = self.info.boot_id if is_local(url) else ""
+        self._starter = Starter(self._api, cluster, self._node, boot)
+        self._pool = Pool(f"docker-{self._node}")
+        self._ledger = Ledger(
+            self._api, url, cluster, self.info, boot=boot, emit=emit, submit=self._submit
+        )
+        usage = self._usage if is_local(url) else lambda: None
+        self._meter = Meter(self._pool, emit, usage, load_seconds)
+        self._pulling: dict[RunKey, Run] = {}
+        self._down = False
+        self._down_lock = threading.Lock()
+        self._pulls = Pulls(self._streams, f"docker-{self._node}")
+        self._watch = Watch(
+            url,
+            (self._api, self._streams),
+            label_filter(cluster, self._node),
+            name=f"docker-{self._node}-events",
+            on_event=self._ledger.on_event,
+            on_down=self._went_down,
+            on_back=lambda restarted: self._submit(Pool.ALONE, partial(self._back, restarted)),
+        )
+        self._submit(Pool.ALONE, self._reconcile, RECONCILE_SECONDS)
+
+    def handle(self, message: Order) -> None:
+        """Carry out an order. Never blocks."""
+        match message:
+            case Run(key=key):
+                self._submit(key, partial(self._answering, message, self._run))
+            case Kill(key=key):
+                self._submit(key, partial(self._kill, message))
+            case Discard(key=key):
+                self._submit(key, partial(self._discard, key))
+            case List():
+                self._submit(Pool.ALONE, self._list)
+
+    def close(self) -> None:
+        """Stop threads and streams; containers go on running."""
+        self._watch.close()
+        self._pulls.close()
+        self._pool.close()
+        self._api.close()
+        self._streams.close()
+
+    def logs(
+        self,
+        task: str | RunKey,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> Iterator[bytes]:
+        """Output of a task's newest run, or of exactly that run. See `Engine.logs`."""
+        container = newest(self._api, self._cluster, self._node, task)["Id"]
+        return read(self._streams, container, follow=follow, tail=tail, since=since, stop=stop)
+
+    def purge(self) -> None:
+        """Remove this node's containers, and the cluster's unused networks and volumes."""
+        purge(self._api, self._cluster, self._node)
+
+    # --- orders --------------------------------------------------------------------------
+
+    def _answering(self, run: Run, job: Callable[[Run], None]) -> None:
+        """Whatever the engine refuses, a run that was asked for gets its answer."""
+        try:
+            job(run)
+        except APIError as error:
+            self._ledger.unstarted(run.key, start_failure(error, run.spec))
+
+    def _run(self, run: Run) -> None:
+        key, spec = run.key, run.spec
+        if key in self._pulling:
+            return
+        if self._settled(run):
+            return
+        if spec.pull_policy != "always" and has_image(self._api, spec.image):
+            self._start(run)
+        elif spec.pull_policy == "never":
+            self._ledger.unstarted(key, absent_failure(spec.image))
+        else:
+            self._pulling[key] = run
+            self._pulls.request(
+                spec.image,
+                lambda text: self._emit(Progress(key, text)),
+                lambda failure: self._submit(key, partial(self._pulled, run, failure)),
+            )
+
+    def _pulled(self, run: Run, failure: Failure | None) -> None:
+        if self._pulling.get(run.key) is not run:
+            return  # killed meanwhile
+        del self._pulling[run.key]
+        if failure is None:
+            self._answering(run, self._start)
+        else:
+            self._ledger.unstarted(run.key, failure)
+
+    def _start(self, run: Run) -> None:
+        failure = self._starter.create(run)
+        if failure is None and not self._settled(run):
+            failure = Failure(f"the container of {run.key.uid} vanished before it was started")
+        if failure is not None:
+            self._ledger.unstarted(run.key, failure)
+
+    def _settled(self, run: Run) -> bool:
+        """Answer from the container that has the run's name; False: there is none to keep."""
+        container = self._starter.existing(run)
+        if isinstance(container, Failure):
+            self._ledger.unstarted(run.key, container)
+            return True
+        if container is None:
+            return False
+        if look.status(container) in look.ENDED:
+            self._ledger.ended_as(run.key, container)
+            return True
+        if look.status(container) not in look.RUNNING:
+            started = self._starter.start(run, container)
+            if isinstance(started, Failure):
+                self._ledger.unstarted(run.key, started)
+                return True
+            container = started
+        self._ledger.started(run.key, container)
+        return True
+
+    def _kill(self, kill: Kill) -> None:
+        key = kill.key
+        if self._pulling.pop(key, None) is not None:
+            self._ledger.unstarted(key, KILLED)
+            return
+        container = self._find(key)
+        if container is None:
+            self._ledger.gone(key)
+        elif look.status(container) in look.ENDED:
+            self._ledger.ended_as(key, container)
+        elif look.status(container) in look.RUNNING:
+            self._ledger.kill(kill, container)
+        else:
+            remove_container(self._api, container["Id"])
+            self._ledger.unstarted(key, KILLED)
+
+    def _discard(self, key: RunKey) -> None:
+        container = self._find(key)
+        if container is not None and look.status(container) in look.RUNNING:
+            return  # only what has ended has remains
+        if container is not None:
+            remove_container(self._api, container["Id"])
+        self._ledger.forget(key)
+        remove_unused_network(self._api, self._cluster, TaskName.parse(key.uid).job)
+
+    def _list(self, restarted: bool = False) -> None:
+        self._meter.start_over()
+        self._ledger.tell_all(restarted=restarted)
+
+    def _usage(self) -> dict[str, Usage] | None:
+        return container_usage(self._ledger.running())
+
+    def _reconcile(self) -> None:
+        self._submit(Pool.ALONE, self._reconcile, RECONCILE_SECONDS)
+        self._ledger.reconcile()
+
+    # --- the engine itself ---------------------------------------------------------------
+
+    def _find(self, key: RunKey) -> look.Inspected | None:
+        container = look.inspect(self._api, container_name(self._cluster, key))
+        if container is None or not look.is_ours(container, self._cluster, self._node):
+            return None
+        return container
+
+    def _submit(self, lane: object, job: Callable[[], None], after: float = 0.0) -> None:
+        self._pool.submit(lane, partial(self._guarded, lane, job), after)
+
+    def _guarded(self, lane: object, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except UNREACHABLE as error:
+            self._went_down(unreachable_reason(error))
+            self._watch.reopen()
+        except APIError as error:
+            log.warning("the Docker engine refused a call: %s", text_of(error))
+
+    def _went_down(self, reason: str) -> None:
+        with self._down_lock:
+            if self._down:
+                return
+            self._down = True
+        self._emit(EngineDown(f"the Docker engine does not answer: {reason}"))
+
+    def _back(self, restarted: bool) -> None:
+        self._list(restarted)
+        with self._down_lock:
+            self._down = False

@@ -1,0 +1,134 @@
+"""Reads what a Docker container is: whose it is, how it stands, why it ended.
+
+Pure readings of the engine's inspect answers, and the one query that collects them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docker.api.client import APIClient
+from docker.errors import NotFound
+
+from cube.engine import exit_reason
+from cube.engine.docker.names import (
+    BOOT,
+    CLUSTER,
+    IDENTITY,
+    NODE,
+    ON_DISCONNECT,
+    TASK,
+    grace_of,
+    label_filter,
+    size_of,
+)
+from cube.messages import Exited, Found, RunKey
+from cube.task import HostPort
+
+ENDED = ("exited", "dead")
+RUNNING = ("running", "paused", "restarting")
+
+Inspected = dict[str, Any]  # what GET /containers/ID/json answers
+
+
+def inspect(api: APIClient, name: str) -> Inspected | None:
+    """A container by name or id; None if there is none."""
+    try:
+        found: Inspected = api.inspect_container(name)
+    except NotFound:
+        return None
+    return found
+
+
+def inspect_all(
+    api: APIClient, cluster: str, node: str | None, uid: str | None = None
+) -> list[Inspected]:
+    """Every container of a cluster (and node, and task), in any state."""
+    labels = label_filter(cluster, node)
+    if uid is not None:
+        labels.append(f"{TASK}={uid}")
+    summaries = api.containers(all=True, quiet=True, filters={"label": labels})
+    looks = (inspect(api, summary["Id"]) for summary in summaries)
+    return [container for container in looks if container is not None]
+
+
+def labels_of(container: Inspected) -> dict[str, str]:
+    """The container's labels."""
+    return container["Config"].get("Labels") or {}
+
+
+def is_ours(container: Inspected, cluster: str, node: str) -> bool:
+    """Does it carry this cluster's and this node's label?"""
+    labels = labels_of(container)
+    return labels.get(CLUSTER) == cluster and labels.get(NODE) == node
+
+
+def is_same(container: Inspected, wanted: dict[str, str]) -> bool:
+    """Does every label of identity agree?"""
+    labels = labels_of(container)
+    return all(labels.get(name) == wanted.get(name) for name in IDENTITY)
+
+
+def status(container: Inspected) -> str:
+    """created, running, paused, restarting, removing, exited or dead."""
+    return str(container["State"]["Status"])
+
+
+def handle(container: Inspected) -> str:
+    """The id as `docker ps` shows it."""
+    return str(container["Id"])[:12]
+
+
+def ports(container: Inspected) -> tuple[HostPort, ...]:
+    """The ports as they were really published, each once (not per address family)."""
+    found: dict[HostPort, None] = {}
+    for name, bindings in (container["NetworkSettings"].get("Ports") or {}).items():
+        number, _, protocol = name.partition("/")
+        for binding in bindings or ():
+            found[HostPort(int(number), int(binding["HostPort"]), protocol)] = None
+    return tuple(sorted(found))
+
+
+def healthy(container: Inspected) -> bool | None:
+    """The verdict of its health check; None while there is none."""
+    verdict = (container["State"].get("Health") or {}).get("Status")
+    return {"healthy": True, "unhealthy": False}.get(verdict or "")
+
+
+def exited(
+    container: Inspected, key: RunKey, boot: str, *, engine_restarted: bool = False
+) -> Exited:
+    """How an ended container ended.
+
+    Args:
+        container: as inspected, in one of the states `ENDED`.
+        key: its run.
+        boot: the machine's boot id; another one on the label means interrupted.
+        engine_restarted: the engine was restarted while it ran.
+    """
+    state = container["State"]
+    code = int(state["ExitCode"])
+    made_in = labels_of(container).get(BOOT, "")
+    if made_in and boot and made_in != boot:
+        return Exited(key, code, "the host restarted", interrupted=True)
+    if engine_restarted:
+        return Exited(key, code, "the Docker engine restarted", interrupted=True)
+    return Exited(key, code, exit_reason(code, out_of_memory=bool(state.get("OOMKilled"))))
+
+
+def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found:
+    """A container as `Listed` tells it: running, or ended so."""
+    labels = labels_of(container)
+    return Found(
+        key,
+        running=end is None,
+        exit_code=end.exit_code if end else None,
+        reason=end.reason if end else "",
+        interrupted=end.interrupted if end else False,
+        handle=handle(container),
+        ports=ports(container),
+        healthy=healthy(container) if end is None else None,
+        size=size_of(labels),
+        on_disconnect=labels.get(ON_DISCONNECT, "keep"),
+        stop_grace_seconds=grace_of(labels),
+    )

@@ -1,0 +1,122 @@
+"""Names and labels of what Cube makes in a Docker engine, and how they are read back.
+
+Names are deterministic, so that a create whose answer was lost is found again; labels carry the
+whole identity, so that a container can be adopted by a worker that has forgotten everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from cube.engine import spec_hash
+from cube.messages import Run, RunKey
+from cube.spec import TaskSpec
+from cube.task import TaskName
+
+CLUSTER = "cube.cluster"
+NODE = "cube.node"
+JOB = "cube.job"
+SERVICE = "cube.service"
+TASK = "cube.task"  # the uid
+ATTEMPT = "cube.attempt"
+RESTART = "cube.restart"
+VERSION = "cube.version"
+SPEC = "cube.spec"  # hash
+CPU = "cube.cpu_milli"
+MEMORY = "cube.memory_mib"
+DISK = "cube.disk_mib"
+ON_DISCONNECT = "cube.on_disconnect"
+GRACE = "cube.stop_grace_seconds"
+BOOT = "cube.boot"  # of the machine, when the container was made
+VOLUME = "cube.volume"
+
+# What must agree before a container of the right name is taken for the run that was asked for.
+IDENTITY = (CLUSTER, NODE, JOB, SERVICE, TASK, ATTEMPT, RESTART, VERSION, SPEC)
+
+
+def short(cluster: str) -> str:
+    """The part of a cluster's id that stands in names."""
+    return _clean(cluster)[:8]
+
+
+def container_name(cluster: str, key: RunKey) -> str:
+    """`cube.<cluster8>.<job>.<service>.<index>.<incarnation>.a<attempt>.r<restart>`."""
+    name = TaskName.parse(key.uid)
+    parts = ("cube", short(cluster), name.job, name.service, _clean(name.index))
+    return ".".join((*parts, str(name.incarnation), f"a{key.attempt}", f"r{key.restart}"))
+
+
+def network_name(cluster: str, job: str) -> str:
+    """The network on which the services of a job find one another."""
+    return f"cube-{short(cluster)}-{job}"
+
+
+def volume_name(cluster: str, job: str, volume: str) -> str:
+    """A job's named volume as the engine knows it."""
+    return f"cube-{short(cluster)}-{job}-{_clean(volume)}"
+
+
+def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
+    """The user's labels and, never overridden by them, the identity of a run."""
+    name = TaskName.parse(run.key.uid)
+    spec = run.spec
+    return {
+        **dict(spec.labels),
+        CLUSTER: cluster,
+        NODE: node,
+        JOB: name.job,
+        SERVICE: name.service,
+        TASK: run.key.uid,
+        ATTEMPT: str(run.key.attempt),
+        RESTART: str(run.key.restart),
+        VERSION: str(run.version),
+        SPEC: spec_hash(spec),
+        **_size_labels(spec),
+        ON_DISCONNECT: spec.on_disconnect,
+        GRACE: repr(spec.stop_grace_seconds),
+        BOOT: boot,
+    }
+
+
+def _size_labels(spec: TaskSpec) -> dict[str, str]:
+    sizes = (spec.cpu_milli, spec.memory_mib, spec.disk_mib)
+    return {name: str(size) for name, size in zip((CPU, MEMORY, DISK), sizes, strict=True)}
+
+
+def key_of(labels: Mapping[str, str]) -> RunKey | None:
+    """The run that labels name; None if they name none."""
+    try:
+        uid = labels[TASK]
+        TaskName.parse(uid)
+        return RunKey(uid, int(labels[ATTEMPT]), int(labels[RESTART]))
+    except (KeyError, ValueError):
+        return None
+
+
+def size_of(labels: Mapping[str, str]) -> tuple[int, int, int]:
+    """(cpu_milli, memory_mib, disk_mib) that a container was placed with."""
+    cpu, memory, disk = (_int(labels.get(name, "")) for name in (CPU, MEMORY, DISK))
+    return (cpu, memory, disk)
+
+
+def grace_of(labels: Mapping[str, str]) -> float:
+    """The stop grace in seconds that a container was made with."""
+    try:
+        return float(labels.get(GRACE, ""))
+    except ValueError:
+        return 10.0
+
+
+def label_filter(cluster: str, node: str | None = None, job: str | None = None) -> list[str]:
+    """The engine's filter for what belongs to a cluster (and node, and job)."""
+    wanted = {CLUSTER: cluster, NODE: node, JOB: job}
+    return [f"{name}={value}" for name, value in wanted.items() if value is not None]
+
+
+def _clean(text: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]", "-", text)
+
+
+def _int(text: str) -> int:
+    return int(text) if text.isdigit() else 0
