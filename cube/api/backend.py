@@ -1,0 +1,122 @@
+"""What the API stands on: the manager to ask, the store's events, the engines' output.
+
+Owns nothing; it reaches what a cluster has. Its methods may block for a while and are called from
+threads of the server, never from an actor.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from cube.api.problems import Problem, check_reply, not_answered, not_found
+from cube.api.streams import Bell
+from cube.engine import Engine, NoSuchRun
+from cube.messages import MANAGER, Look, Reply, Snapshot
+from cube.store import Store
+from cube.task import Job, State, Task
+from cube.views.jobs import find_job, find_task
+from cube.world import NoAnswer, World
+
+ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One running cluster, as the API sees it."""
+
+    world: World
+    store: Store
+    engines: Mapping[str, Engine]  # by node; those that keep what tasks print
+    bell: Bell  # rings when something was saved
+
+    def look(self) -> Snapshot:
+        """All that the manager knows now.
+
+        Raises:
+            NoAnswer: it did not answer in time.
+        """
+        reply = self.world.ask(MANAGER, lambda edge: Look("look", edge), ANSWER_SECONDS)
+        assert isinstance(reply.body, Snapshot)
+        return reply.body
+
+    def request(self, make: Callable[[str], Any], conflict: str = "") -> Reply:
+        """Ask the manager for a change.
+
+        Args:
+            make: the message, from the address to answer to.
+            conflict: what the user can do if it is a conflict.
+
+        Raises:
+            NoAnswer: it answers nothing at all; repeating the request is safe.
+            Problem: it refused, or its answer waits for a store that does not work.
+        """
+        try:
+            reply = self.world.ask(MANAGER, make, ANSWER_SECONDS)
+        except NoAnswer:
+            raise not_answered(ANSWER_SECONDS, self.look().note) from None
+        return check_reply(reply, conflict)
+
+    def job(self, snapshot: Snapshot, name: str) -> Job:
+        """The job of that name.
+
+        Raises:
+            Problem: there is none.
+        """
+        job = find_job(snapshot, name)
+        if job is None:
+            raise not_found(f"job {name}")
+        return job
+
+    def task(self, snapshot: Snapshot, job: str, service: str, index: str) -> Task:
+        """The task of that name.
+
+        Raises:
+            Problem: there is none.
+        """
+        task = find_task(snapshot, f"{job}/{service}/{index}")
+        if task is None:
+            raise not_found(f"task {job}/{service}/{index}")
+        return task
+
+    def logs(
+        self,
+        task: Task,
+        stop: threading.Event,
+        *,
+        follow: bool,
+        tail: int | None,
+        since: float | None,
+    ) -> Iterator[bytes]:
+        """The output of a task's newest run; reading it may block until `stop` is set.
+
+        Raises:
+            Problem: it has not run, its engine keeps no output, or it went with its container.
+        """
+        if not self.engines:
+            raise Problem(404, "The simulated engine has no output.", "Run on a real one.")
+        known = self.engines.get(task.node or "")
+        for engine in self.engines.values() if known is None else (known,):
+            with suppress(NoSuchRun):
+                return engine.logs(task.uid, follow=follow, tail=tail, since=since, stop=stop)
+        raise _no_output(task)
+
+
+def _no_output(task: Task) -> Problem:
+    if task.state in (State.PENDING, State.SCHEDULED):
+        why = f": {task.reason}" if task.reason else ""
+        return Problem(
+            404, f"{task.id} has not started{why}.", f"See why with: cube explain {task.id}"
+        )
+    if not task.handle:
+        why = f": {task.reason}" if task.reason else ""
+        remedy = f"See what happened with: cube events --job {task.job}"
+        return Problem(404, f"{task.id} never ran, so it has said nothing{why}.", remedy)
+    return Problem(
+        404,
+        f"The output of {task.id} is gone: its container was removed.",
+        "It is kept until the task is stopped, run again or removed; `cube logs -f` follows it.",
+    )

@@ -1,0 +1,116 @@
+"""Routes that change something: submit, stop, remove, recover.
+
+Each passes one message to the manager, which decides; repeating a request id changes nothing twice.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from cube.api.admission import admit
+from cube.api.backend import Backend
+from cube.messages import Recover, Remove, Reply, Stop, Submit
+from cube.plan import diff, diff_job
+from cube.spec import JobSpec
+from cube.views import AnswerView, ServiceChange, SubmitView
+from cube.views.jobs import find_job
+
+RequestId = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Body(BaseModel):
+    """What every change carries."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    request: RequestId = Field(description="Names the request: repeating it changes nothing.")
+
+
+class SubmitBody(Body):
+    """Make this job so."""
+
+    job: dict[str, Any] = Field(description="A JobSpec as `cube.codec.encode` writes it.")
+    again: bool = Field(False, description="Run finished batch tasks once more.")
+
+
+class StopBody(Body):
+    """End a job, a service (`job/service`) or a task (`job/service/index`)."""
+
+    target: str = Field(min_length=1, max_length=400)
+
+
+class RecoverBody(Body):
+    """Decide on the containers that the store never knew."""
+
+    action: Literal["remove"]
+
+
+def changing_routes(backend: Backend) -> APIRouter:
+    """The routes, on this cluster."""
+    router = APIRouter()
+
+    @router.post("/v1/jobs", response_model=SubmitView)
+    def submit(body: SubmitBody) -> JSONResponse:
+        """Make a job so: create it, change it to a new version, or find it unchanged."""
+        job = admit(body.job)
+        old = find_job(backend.look(), job.name)
+        reply = backend.request(lambda edge: Submit(body.request, job, edge, body.again))
+        return JSONResponse(_show_submit(reply, None if old is None else old.spec, job))
+
+    @router.post("/v1/stop", response_model=AnswerView)
+    def stop(body: StopBody) -> JSONResponse:
+        """End a job, a service or a task; data stays."""
+        return _answer(backend.request(lambda edge: Stop(body.request, body.target, edge)))
+
+    @router.delete("/v1/jobs/{name}", response_model=AnswerView)
+    def remove(
+        name: str, force: bool = False, request: Annotated[RequestId | None, Query()] = None
+    ) -> JSONResponse:
+        """Forget an ended job; with `force=1`, stop it first."""
+        number = request or uuid.uuid4().hex
+        conflict = f"Stop it with: cube stop {name}. Or both at once: cube rm {name} --force"
+        return _answer(backend.request(lambda edge: Remove(number, name, edge, force), conflict))
+
+    @router.post("/v1/recovery", response_model=AnswerView)
+    def recover(body: RecoverBody) -> JSONResponse:
+        """Remove the containers that await recovery."""
+        return _answer(backend.request(lambda edge: Recover(body.request, edge)))
+
+    return router
+
+
+def _answer(reply: Reply) -> JSONResponse:
+    answer: AnswerView = {"status": reply.status, "text": reply.text}
+    return JSONResponse(answer)
+
+
+def _show_submit(reply: Reply, old: JobSpec | None, new: JobSpec) -> SubmitView:
+    """The manager's answer, with the differences as they were just before it."""
+    told: dict[str, Any] = reply.body if isinstance(reply.body, dict) else {}
+    changes = diff(old, new)
+    for change in changes:
+        _follow(change, reply, told.get("changes", {}))
+    status: Literal["created", "changed", "unchanged"] = (
+        "created" if reply.status == "created" else
+        "changed" if reply.status == "changed" else "unchanged"
+    )  # fmt: skip
+    return {
+        "status": status,
+        "text": reply.text,
+        "job": new.name,
+        "version": told.get("version", 0),
+        "fields": diff_job(old, new) if status == "changed" else [],
+        "changes": changes,
+    }
+
+
+def _follow(change: ServiceChange, reply: Reply, told: dict[str, Any]) -> None:
+    """Take the manager's word for what became of a service: it decided."""
+    word = told.get(change["service"], "unchanged" if reply.status == "unchanged" else None)
+    if word in ("created", "changed", "restarted", "unchanged", "removed"):
+        change["change"] = word

@@ -1,0 +1,118 @@
+"""Routes that only look: the cluster, jobs, tasks, nodes, explanations, plans, recovery."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from cube import __version__
+from cube.api.admission import admit
+from cube.api.backend import Backend
+from cube.plan import explain, plan
+from cube.policies import make_policy
+from cube.views import (
+    ClusterView,
+    ExplainView,
+    HealthView,
+    JobView,
+    NodeView,
+    PlanView,
+    RecoveryView,
+    TaskView,
+)
+from cube.views.cluster import show_cluster, show_nodes, show_recovery
+from cube.views.jobs import show_job, show_jobs, show_tasks
+from cube.views.show import show_task
+
+MAX_POLICIES = 20
+
+
+class PlanBody(BaseModel):
+    """What would this job do?"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    job: dict[str, Any] = Field(description="A JobSpec as `cube.codec.encode` writes it.")
+    policies: list[Annotated[str, Field(max_length=200)]] = Field(
+        [], max_length=MAX_POLICIES, description="None: the cluster's own."
+    )
+    again: bool = False
+
+
+def looking_routes(backend: Backend) -> APIRouter:
+    """The routes, on this cluster."""
+    router = APIRouter()
+
+    @router.get("/v1/health", response_model=HealthView)
+    async def health() -> JSONResponse:
+        """The server answers; needs no token."""
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    @router.get("/v1/cluster", response_model=ClusterView)
+    def cluster() -> JSONResponse:
+        """The cluster as a whole."""
+        return JSONResponse(show_cluster(backend.look()))
+
+    @router.get("/v1/nodes", response_model=list[NodeView])
+    def nodes() -> JSONResponse:
+        """All nodes."""
+        return JSONResponse(show_nodes(backend.look()))
+
+    @router.get("/v1/jobs", response_model=list[JobView])
+    def jobs() -> JSONResponse:
+        """All jobs."""
+        return JSONResponse(show_jobs(backend.look()))
+
+    @router.get("/v1/jobs/{name}", response_model=JobView)
+    def job(name: str) -> JSONResponse:
+        """One job."""
+        snapshot = backend.look()
+        found = backend.job(snapshot, name)
+        return JSONResponse(show_job(found, [t for t in snapshot.tasks if t.job == name]))
+
+    @router.get("/v1/recovery", response_model=RecoveryView)
+    def recovery() -> JSONResponse:
+        """Containers that the store never knew."""
+        return JSONResponse(show_recovery(backend.look()))
+
+    _add_tasks(router, backend)
+    _add_answers(router, backend)
+    return router
+
+
+def _add_tasks(router: APIRouter, backend: Backend) -> None:
+    @router.get("/v1/tasks", response_model=list[TaskView])
+    def tasks(job: str | None = None) -> JSONResponse:
+        """All tasks, or those of one job."""
+        snapshot = backend.look()
+        if job is not None:
+            backend.job(snapshot, job)
+        return JSONResponse(show_tasks(snapshot, job))
+
+    @router.get("/v1/tasks/{job}/{service}/{index}", response_model=TaskView)
+    def task(job: str, service: str, index: str) -> JSONResponse:
+        """One task."""
+        return JSONResponse(show_task(backend.task(backend.look(), job, service, index)))
+
+
+def _add_answers(router: APIRouter, backend: Backend) -> None:
+    @router.get("/v1/explain/{job}/{service}/{index}", response_model=ExplainView)
+    def explanation(
+        job: str, service: str, index: str, now: Annotated[bool, Query()] = False
+    ) -> JSONResponse:
+        """Why a task is where it is; with `now=1`, decided anew on the fleet as it is."""
+        snapshot = backend.look()
+        task = backend.task(snapshot, job, service, index)
+        policy = make_policy(snapshot.policy) if now else None
+        return JSONResponse(explain(snapshot, task, policy))
+
+    @router.post("/v1/plan", response_model=PlanView)
+    def planned(body: PlanBody) -> JSONResponse:
+        """What submitting a job would do, under each policy; changes nothing."""
+        job = admit(body.job)
+        snapshot = backend.look()
+        policies = [make_policy(text) for text in body.policies or [snapshot.policy]]
+        return JSONResponse(plan(snapshot, job, policies, again=body.again))

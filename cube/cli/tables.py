@@ -1,0 +1,257 @@
+"""From views to rows of tables: which columns people see, and how values are worded.
+
+Pure; prints nothing. `-o json` prints the views themselves, so nothing is only here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from cube.cli.printing import local_time
+
+if TYPE_CHECKING:
+    from cube.views import (
+        ClusterView,
+        DecisionView,
+        EventView,
+        FieldChange,
+        JobView,
+        NodeView,
+        NowView,
+        PolicyPlan,
+        PortView,
+        RecoveryView,
+        ServiceChange,
+        ServiceView,
+        TaskView,
+    )
+
+Rows = list[tuple[object, ...]]
+
+JOB_COLUMNS: Final = ("job", "state", "version", "ready", "reason")
+SERVICE_COLUMNS: Final = ("service", "kind", "image", "ready", "cpu", "memory", "ports")
+TASK_COLUMNS: Final = ("task", "state", "node", "ports", "since", "reason")
+NODE_COLUMNS: Final = ("node", "state", "engine", "tasks", "cpu", "memory", "disk", "note")
+UNKNOWN_COLUMNS: Final = ("node", "task", "container", "state")
+SCORE_COLUMNS: Final = ("node", "score", "")
+SIGNS: Final = {
+    "created": "+",
+    "changed": "~",
+    "restarted": "*",
+    "unchanged": "=",
+    "removed": "-",
+}
+
+
+def job_rows(jobs: Iterable[JobView]) -> Rows:
+    """One row for each job."""
+    return [(j["name"], j["state"], j["version"], job_ready(j), j["reason"]) for j in jobs]
+
+
+def job_ready(job: JobView) -> str:
+    """How many of its tasks are as they should be: `4/5`."""
+    ready = sum(service["ready"] for service in job["services"])
+    return f"{ready}/{sum(service['instances'] for service in job['services'])}"
+
+
+def service_rows(services: Iterable[ServiceView]) -> Rows:
+    """One row for each service of a job."""
+    return [
+        (
+            s["name"],
+            s["kind"],
+            s["image"],
+            f"{s['ready']}/{s['instances']}",
+            cores(s["needs"]["cpu_milli"]),
+            mib(s["needs"]["memory_mib"]),
+            ports(s["ports"]),
+        )
+        for s in services
+    ]
+
+
+def task_rows(tasks: Iterable[TaskView]) -> Rows:
+    """One row for each task."""
+    return [
+        (t["id"], task_state(t), t["node"], ports(t["ports"]), local_time(t["since"]), task_note(t))
+        for t in tasks
+    ]
+
+
+def task_state(task: TaskView) -> str:
+    """Its state in a word, as it is felt: a running task may be unhealthy or restarting."""
+    if task["restarting"]:
+        return "restarting"
+    if task["state"] == "running" and task["healthy"] is False:
+        return "unhealthy"
+    if task["state"] == "running" and not task["ready"]:
+        return "running (not ready)"
+    return task["state"]
+
+
+def task_note(task: TaskView) -> str:
+    """Why it is where it is, and how often it had to be started again."""
+    reason = why_waiting(task) or task["reason"]
+    parts = [reason] if reason else []
+    if task["restart"]:
+        parts.append(f"restarted {times(task['restart'])}")
+    if task["state"] == "pending" and task["not_before"]:
+        parts.append(f"placed again from {local_time(task['not_before'])}")
+    return "; ".join(parts)
+
+
+def why_waiting(task: TaskView) -> str:
+    """The resource, the shortfall and the best node of a task that fits nowhere now."""
+    decision = task["decision"]
+    if task["state"] != "pending" or decision is None or decision["node"] is not None:
+        return ""
+    return decision["text"]
+
+
+def task_details(task: TaskView) -> Rows:
+    """A task as names with values."""
+    return [
+        ("task", task["id"]),
+        ("state", task_state(task)),
+        ("since", local_time(task["since"])),
+        ("reason", why_waiting(task) or task["reason"]),
+        ("node", task["node"]),
+        ("container", task["container"]),
+        ("image", task["image"]),
+        ("kind", task["kind"]),
+        ("version", task["version"]),
+        ("needs", f"{cores(task['needs']['cpu_milli'])} cores, {mib(task['needs']['memory_mib'])}"),
+        ("ports", ports(task["ports"])),
+        ("attempt", task["attempt"]),
+        ("restarts", task["restart"]),
+        ("failures", task["failures"]),
+        ("exit code", task["exit_code"]),
+        ("decision", task["decision"]["text"] if task["decision"] and task["node"] else ""),
+    ]
+
+
+def node_rows(nodes: Iterable[NodeView]) -> Rows:
+    """One row for each node; sizes are used of all."""
+    return [
+        (
+            n["name"],
+            n["state"],
+            n["engine"],
+            n["tasks"],
+            f"{cores(n['used']['cpu_milli'])}/{cores(n['capacity']['cpu_milli'])}",
+            f"{mib(n['used']['memory_mib'])}/{mib(n['capacity']['memory_mib'])}",
+            f"{mib(n['used']['disk_mib'])}/{mib(n['capacity']['disk_mib'])}",
+            n["note"],
+        )
+        for n in nodes
+    ]
+
+
+def unknown_rows(recovery: RecoveryView) -> Rows:
+    """One row for each container that the store never knew."""
+    return [(u["node"], u["task"], u["container"], u["state"]) for u in recovery["unknown"]]
+
+
+def event_line(event: EventView) -> str:
+    """One line of history."""
+    at = local_time(event["at"])
+    return f"{event['revision']:>6}  {at}  {event['kind']:<16}  {event['text']}"
+
+
+def cluster_line(cluster: ClusterView) -> str:
+    """The cluster in a line: `policy epvm; 3 nodes alive; tasks: 4 running, 1 completed`."""
+    nodes = ", ".join(f"{count} {state}" for state, count in cluster["nodes"].items()) or "none"
+    tasks = ", ".join(f"{count} {state}" for state, count in cluster["tasks"].items()) or "none"
+    return f"policy {cluster['policy']}; nodes: {nodes}; tasks: {tasks}"
+
+
+# --- changes and decisions -----------------------------------------------------------------
+
+
+def change_lines(fields: Iterable[FieldChange], changes: Iterable[ServiceChange]) -> list[str]:
+    """What a submit does, a line for each service and for each field that differs."""
+    lines = [f"  {field_text(field)}" for field in fields]
+    for change in changes:
+        sign = SIGNS[change["change"]]
+        lines.append(f"  {sign} {change['service']}: {change_text(change)}")
+        lines += [f"      {field_text(field)}" for field in change["fields"]]
+    return lines
+
+
+def change_text(change: ServiceChange) -> str:
+    """What happens to a service, with its instances where their number changes."""
+    before, after = change["instances_before"], change["instances_after"]
+    if change["change"] == "created":
+        return f"created, {plural(after, 'instance')}"
+    if before != after and change["change"] == "changed":
+        return f"changed, {before} -> {plural(after, 'instance')}"
+    return change["change"]
+
+
+def field_text(field: FieldChange) -> str:
+    """`image: busybox:1 -> busybox:2`."""
+    before = "(none)" if field["before"] is None else field["before"]
+    after = "(none)" if field["after"] is None else field["after"]
+    return f"{field['field']}: {before} -> {after}"
+
+
+def score_rows(decision: DecisionView) -> Rows:
+    """The nodes that were compared, best first, as far as they were kept."""
+    rows: Rows = []
+    if decision["node"] is not None:
+        rows.append((decision["node"], decision["score"], "picked"))
+    return rows + [(r["node"], r["score"], "") for r in decision["runners_up"]]
+
+
+def verdict_rows(now: NowView) -> Rows:
+    """Every node with its score, or with why it was turned away."""
+    return [
+        (
+            v["node"],
+            v["score"],
+            "picked" if v["picked"] else "; ".join(r["text"] for r in v["rejections"]),
+        )
+        for v in now["verdicts"]
+    ]
+
+
+def placement_table(plans: Sequence[PolicyPlan]) -> tuple[list[str], Rows]:
+    """Columns and rows of a comparison: where each policy would put each task."""
+    nodes = [{p["task"]: p["node"] or "(waits)" for p in plan["placements"]} for plan in plans]
+    names = list(dict.fromkeys(task for plan in nodes for task in plan))
+    rows: Rows = [(name, *(plan.get(name, "") for plan in nodes)) for name in names]
+    return ["task", *(plan["policy"] for plan in plans)], rows
+
+
+# --- words ---------------------------------------------------------------------------------
+
+
+def ports(published: Sequence[PortView]) -> str:
+    """`32768->8000/tcp`; a host's port that is not chosen yet is left out."""
+    return ", ".join(
+        f"{p['host']}->{p['container']}/{p['protocol']}"
+        if p["host"] is not None
+        else f"{p['container']}/{p['protocol']}"
+        for p in published
+    )
+
+
+def cores(milli: int) -> str:
+    """Milli-cores as cores: `0.25`."""
+    return f"{milli / 1000:g}"
+
+
+def mib(size: int) -> str:
+    """MiB with the unit that reads best: `64M`, `1.5G`."""
+    return f"{size}M" if size < 1024 else f"{size / 1024:.4g}G"
+
+
+def plural(count: int, word: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def times(count: int) -> str:
+    """`once`, `3 times`."""
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,277 @@
+"""The manager's API as Python calls: what the command line stands on.
+
+Owns connections, errors and the reading of streams. It never interprets what it is told: answers
+are the shapes of `cube.views`, as they came.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import httpx2
+
+from cube.codec import encode
+from cube.spec import JobSpec
+from cube.views import (
+    AnswerView,
+    ClusterView,
+    EventView,
+    ExplainView,
+    HealthView,
+    JobView,
+    NodeView,
+    PlanView,
+    ProblemView,
+    RecoveryView,
+    SubmitView,
+    TaskView,
+)
+
+TIMEOUT_SECONDS = 15.0  # longer than the server waits for its manager
+CONNECT_SECONDS = 3.0
+PAGE = 5000  # events asked for at once
+STREAM_SILENCE_SECONDS = 45.0  # the server speaks at least every 15 s
+
+
+class ClientError(Exception):
+    """A request did not succeed; `str` is the sentence, `remedy` what to do."""
+
+    exit_code = 1
+    remedy = ""
+
+
+class NoManager(ClientError):
+    """Nobody answers."""
+
+    exit_code = 8
+
+    def __init__(self, text: str, remedy: str = "Start one with: cube dev") -> None:
+        super().__init__(text)
+        self.remedy = remedy
+
+
+class ApiProblem(ClientError):
+    """The manager refused or failed."""
+
+    def __init__(self, problem: ProblemView) -> None:
+        super().__init__(problem["detail"] or problem["title"])
+        self.problem = problem
+        self.status = problem["status"]
+        self.remedy = problem["remedy"]
+        self.exit_code = problem["exit_code"]
+
+
+class Client:
+    """Speaks to one manager. Close it, or use it in a `with`."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self.address = address.rstrip("/")
+        self._http = httpx2.Client(
+            base_url=self.address,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx2.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=False,  # no proxy between us and a manager on this machine
+            # Loading certificates takes 0.2 s, and plain HTTP (on loopback) has none to check.
+            verify=self.address.startswith("https:"),
+        )
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- looking ---
+
+    def health(self) -> HealthView:
+        """Does it answer at all?"""
+        return cast(HealthView, self._get("/v1/health"))
+
+    def cluster(self) -> ClusterView:
+        """The cluster as a whole."""
+        return cast(ClusterView, self._get("/v1/cluster"))
+
+    def jobs(self) -> list[JobView]:
+        """All jobs, by name."""
+        return cast(list[JobView], self._get("/v1/jobs"))
+
+    def job(self, name: str) -> JobView:
+        """One job."""
+        return cast(JobView, self._get(f"/v1/jobs/{_path(name)}"))
+
+    def tasks(self, job: str | None = None) -> list[TaskView]:
+        """All tasks, or those of one job (which must exist)."""
+        return cast(list[TaskView], self._get("/v1/tasks", job=job))
+
+    def task(self, task: str) -> TaskView:
+        """One task, by `job/service/index`."""
+        return cast(TaskView, self._get(f"/v1/tasks/{_path(task)}"))
+
+    def nodes(self) -> list[NodeView]:
+        """All nodes, by name."""
+        return cast(list[NodeView], self._get("/v1/nodes"))
+
+    def explain(self, task: str, *, now: bool = False) -> ExplainView:
+        """Why a task is where it is; with `now`, also decided anew on the fleet as it is."""
+        return cast(ExplainView, self._get(f"/v1/explain/{_path(task)}", now=int(now)))
+
+    def plan(self, job: JobSpec, policies: Sequence[str] = ()) -> PlanView:
+        """What submitting `job` would do, under each policy (none: the cluster's)."""
+        body = {"job": encode(job), "policies": list(policies)}
+        return cast(PlanView, self._send("POST", "/v1/plan", body))
+
+    def recovery(self) -> RecoveryView:
+        """Containers that the store never knew."""
+        return cast(RecoveryView, self._get("/v1/recovery"))
+
+    # --- changing ---
+
+    def submit(
+        self, job: JobSpec, *, again: bool = False, request: str | None = None
+    ) -> SubmitView:
+        """Make `job` so. The same request id gets the same answer again."""
+        body = {"request": request or new_request_id(), "job": encode(job), "again": again}
+        return cast(SubmitView, self._send("POST", "/v1/jobs", body))
+
+    def stop(self, target: str, *, request: str | None = None) -> AnswerView:
+        """End a job, a service (`job/service`) or a task (`job/service/index`)."""
+        body = {"request": request or new_request_id(), "target": target}
+        return cast(AnswerView, self._send("POST", "/v1/stop", body))
+
+    def remove(self, job: str, *, force: bool = False, request: str | None = None) -> AnswerView:
+        """Forget an ended job; with `force`, stop it first."""
+        path = f"/v1/jobs/{_path(job)}"
+        query = {"force": int(force), "request": request or new_request_id()}
+        return cast(AnswerView, self._send("DELETE", path, None, query))
+
+    def recover_remove(self, *, request: str | None = None) -> AnswerView:
+        """Remove the containers that await recovery."""
+        body = {"request": request or new_request_id(), "action": "remove"}
+        return cast(AnswerView, self._send("POST", "/v1/recovery", body))
+
+    # --- streams ---
+
+    def events(self, *, after: int = 0, job: str | None = None) -> list[EventView]:
+        """The events after a revision that there are, oldest first."""
+        found: list[EventView] = []
+        while True:
+            page = self._get("/v1/events", after=after, job=job, limit=PAGE)
+            found += page
+            if len(page) < PAGE:
+                return found
+            after = page[-1]["revision"]
+
+    def follow_events(self, *, after: int = 0, job: str | None = None) -> Generator[EventView]:
+        """Events after a revision, then each as it happens; ends when the manager stops.
+
+        Close the iterator (or drop it) to leave. To resume, pass the last one's revision.
+        """
+        query = {"after": after, "follow": 1, "job": job}
+        with self._stream("/v1/events", query) as response:
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    yield cast(EventView, json.loads(line.removeprefix("data: ")))
+
+    def logs(
+        self,
+        task: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: float | None = None,
+    ) -> Generator[bytes]:
+        """Output of a task's newest run, in pieces as they come.
+
+        Args:
+            task: `job/service/index`.
+            follow: go on until the run ends.
+            tail: only the last so many lines.
+            since: only what was written after this time (Unix seconds).
+        """
+        query = {"follow": int(follow), "tail": tail, "since": since}
+        path = f"/v1/tasks/{_path(task)}/logs"
+        with self._stream(path, query, silence_seconds=None) as response:
+            yield from response.iter_raw()
+
+    # --- the wire ---
+
+    def _get(self, path: str, **query: Any) -> Any:
+        return self._send("GET", path, None, query)
+
+    def _send(self, method: str, path: str, body: Any, query: dict[str, Any] | None = None) -> Any:
+        with self._reach():
+            response = self._http.request(method, path, json=body, params=_given(query or {}))
+        _check(response)
+        return response.json()
+
+    @contextmanager
+    def _stream(
+        self,
+        path: str,
+        query: dict[str, Any],
+        silence_seconds: float | None = STREAM_SILENCE_SECONDS,
+    ) -> Iterator[httpx2.Response]:
+        timeout = httpx2.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS, read=silence_seconds)
+        with (
+            self._reach(),
+            self._http.stream("GET", path, params=_given(query), timeout=timeout) as response,
+        ):
+            if response.is_error:
+                response.read()
+            _check(response)
+            yield response
+
+    @contextmanager
+    def _reach(self) -> Iterator[None]:
+        """Turn what goes wrong on the way into `NoManager`."""
+        try:
+            yield
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise NoManager(f"No manager answers at {self.address}.") from error
+        except httpx2.TimeoutException as error:
+            raise NoManager(
+                f"The manager at {self.address} did not answer in time.",
+                "Look at the terminal where `cube dev` runs, and try again.",
+            ) from error
+        except httpx2.TransportError as error:
+            raise NoManager(
+                f"The connection to the manager at {self.address} broke.",
+                "It was probably stopped. Start it again with: cube dev",
+            ) from error
+
+
+def new_request_id() -> str:
+    """A name for one request, so that repeating it changes nothing twice."""
+    return uuid.uuid4().hex
+
+
+def _given(query: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value is not None}
+
+
+def _path(name: str) -> str:
+    """A name as part of a URL; its slashes separate."""
+    return "/".join(quote(part, safe="") for part in name.split("/"))
+
+
+def _check(response: httpx2.Response) -> None:
+    """Raise what the server says went wrong."""
+    if not response.is_error:
+        return
+    try:
+        problem = ApiProblem(response.json())
+    except (ValueError, KeyError, TypeError):
+        raise NoManager(
+            f"{response.url} answered {response.status_code}, but not as a Cube manager does.",
+            "Is another program listening there? Start Cube with: cube dev --listen HOST:PORT",
+        ) from None
+    raise problem

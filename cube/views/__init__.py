@@ -1,0 +1,66 @@
+"""What users are shown: the shapes, and pure functions from the manager's records to them.
+
+`from cube.views import TaskView` costs nothing at start-up; the functions are in `cube.views.show`.
+"""
+
+from cube.views.answers import (
+    AnswerView,
+    Change,
+    ExplainView,
+    FieldChange,
+    HealthView,
+    NowView,
+    PlacementView,
+    PlanView,
+    PolicyPlan,
+    ProblemView,
+    ServiceChange,
+    SubmitView,
+    VerdictView,
+)
+from cube.views.shapes import (
+    ClusterView,
+    DecisionView,
+    EventView,
+    JobView,
+    LimitsView,
+    NodeView,
+    PortView,
+    RecoveryView,
+    RejectionView,
+    ScoreView,
+    ServiceView,
+    SizeView,
+    TaskView,
+    UnknownView,
+)
+
+__all__ = [
+    "AnswerView",
+    "Change",
+    "ClusterView",
+    "DecisionView",
+    "EventView",
+    "ExplainView",
+    "FieldChange",
+    "HealthView",
+    "JobView",
+    "LimitsView",
+    "NodeView",
+    "NowView",
+    "PlacementView",
+    "PlanView",
+    "PolicyPlan",
+    "PortView",
+    "ProblemView",
+    "RecoveryView",
+    "RejectionView",
+    "ScoreView",
+    "ServiceChange",
+    "ServiceView",
+    "SizeView",
+    "SubmitView",
+    "TaskView",
+    "UnknownView",
+    "VerdictView",
+]

@@ -1,0 +1,98 @@
+"""The cluster and its nodes as users are shown them: pure functions, from a `Snapshot`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from cube import __version__
+from cube.messages import Fact, NodeRow, Snapshot
+from cube.secrets import masked
+from cube.task import Node
+from cube.views.shapes import ClusterView, NodeView, RecoveryView, UnknownView
+from cube.views.show import natural, show_size, show_states, show_time
+
+NO_SIZE = (0, 0, 0)
+
+
+def show_node(node: Node, row: NodeRow | None) -> NodeView:
+    """One node; `row` None: it has not told what it offers."""
+    capacity, used = (NO_SIZE, NO_SIZE) if row is None else (_capacity(row), _used(row))
+    cpu, memory, disk = (c - u for c, u in zip(capacity, used, strict=True))
+    return {
+        "name": node.name,
+        "state": str(node.state),
+        "open": row is not None and row.open,
+        "since": show_time(node.since),
+        "heard": show_time(node.heard),
+        "engine": node.engine,
+        "host": "" if row is None else row.info.host,
+        "datacenter": node.datacenter,
+        "labels": dict(masked(node.labels)),
+        "note": node.note,
+        "tasks": 0 if row is None else row.tasks,
+        "capacity": show_size(capacity),
+        "used": show_size(used),
+        "free": show_size((cpu, memory, disk)),
+        "cpu_load_milli": 0 if row is None else row.cpu_load_milli,
+        "ports": [] if row is None else [f"{port}/{protocol}" for port, protocol in row.ports],
+    }
+
+
+def _capacity(row: NodeRow) -> tuple[int, int, int]:
+    return (row.info.cpu_milli, row.info.memory_mib, row.info.disk_mib)
+
+
+def _used(row: NodeRow) -> tuple[int, int, int]:
+    return (row.cpu_used_milli, row.memory_used_mib, row.disk_used_mib)
+
+
+def show_nodes(snapshot: Snapshot) -> list[NodeView]:
+    """All nodes, by name."""
+    rows = {row.info.name: row for row in snapshot.rows}
+    nodes = sorted(snapshot.nodes, key=lambda n: natural(n.name))
+    return [show_node(node, rows.get(node.name)) for node in nodes]
+
+
+def show_cluster(snapshot: Snapshot) -> ClusterView:
+    """The cluster as a whole. Capacity counts the nodes that take new tasks."""
+    is_open = [row for row in snapshot.rows if row.open]
+    nodes = Counter(str(node.state) for node in snapshot.nodes)
+    return {
+        "cluster": snapshot.cluster,
+        "version": __version__,
+        "epoch": snapshot.epoch,
+        "revision": snapshot.revision,
+        "now": show_time(snapshot.now),
+        "policy": snapshot.policy,
+        "note": snapshot.note,
+        "jobs": len(snapshot.jobs),
+        "tasks": show_states(snapshot.tasks),
+        "nodes": dict(sorted(nodes.items())),
+        "capacity": show_size(_total(map(_capacity, is_open))),
+        "used": show_size(_total(map(_used, is_open))),
+        "unknown": len(snapshot.unknown),
+    }
+
+
+def _total(sizes: Iterable[tuple[int, int, int]]) -> tuple[int, int, int]:
+    cpu = memory = disk = 0
+    for size in sizes:
+        cpu, memory, disk = cpu + size[0], memory + size[1], disk + size[2]
+    return (cpu, memory, disk)
+
+
+def show_recovery(snapshot: Snapshot) -> RecoveryView:
+    """Containers that the store never knew."""
+    unknown = [_show_unknown(node, fact) for node, fact in snapshot.unknown]
+    return {"note": snapshot.note, "unknown": unknown}
+
+
+def _show_unknown(node: str, fact: Fact) -> UnknownView:
+    return {
+        "node": node,
+        "task": fact.uid.partition("@")[0],
+        "container": fact.handle,
+        "state": fact.phase.name.lower(),
+        "needs": show_size(fact.size),
+    }
