@@ -1,0 +1,250 @@
+"""The folder of a run or a comparison: what is written where, and that nothing is lost.
+
+A file appears whole or not at all, and only after `claim` found that it would replace nothing (or
+was told to). Columns and units: docs/simulation.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim.errors import InputError
+from sim.metrics import METRICS, node_levels, waits
+from sim.observation import NEVER, STATES, Observation
+from sim.results import Comparison, RunResult
+from sim.scenario import Scenario, written
+from sim.workload import MICROS
+
+TASK_COLUMNS = (
+    "task",
+    "submitted_seconds",
+    "placed_seconds",
+    "started_seconds",
+    "ended_seconds",
+    "wait_seconds",
+    "run_seconds",
+    "state",
+    "exit_code",
+    "node",
+    "attempts",
+    "cpu_milli",
+    "memory_mib",
+    "disk_mib",
+)
+_OURS = ("runs", "summary.json", "scenario.toml", "env.json", "tasks.csv.gz", "nodes.npz")
+_OURS_TOO = ("comparison.csv", "comparison.png", "curves.npz")
+
+
+def claim(out: Path, force: bool) -> None:
+    """Make `out`, empty for us; with `force`, remove what an earlier run left in it.
+
+    Raises:
+        InputError: it holds something, is no folder, or cannot be written to.
+    """
+    try:
+        if out.exists() and any(out.iterdir()):
+            if not force:
+                remedy = "Name another folder, or say --force to replace the results in it."
+                raise InputError(f"{out} is not empty", remedy)
+            _clear(out)
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {out}: {error.strerror}", "Name a folder that can be written to."
+        ) from None
+
+
+def _clear(out: Path) -> None:
+    """Remove results, and nothing else."""
+    for name in (*_OURS, *_OURS_TOO):
+        path = out / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def tidy(out: Path) -> None:
+    """Remove what an interrupted writer left half done, and every folder that is then empty."""
+    for folder in out.glob("runs/*/seed-*"):
+        if not (folder / "summary.json").exists():
+            shutil.rmtree(folder)
+    for partial in out.glob(".partial*"):
+        partial.unlink()
+    for folder in (*out.glob("runs/*"), out / "runs", out):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def write_run(result: RunResult, out: Path) -> None:
+    """summary.json, tasks.csv.gz, nodes.npz, scenario.toml, env.json."""
+    out.mkdir(parents=True, exist_ok=True)
+    if result.observation is not None:
+        _put(out / "tasks.csv.gz", _zipped(_csv(TASK_COLUMNS, _task_rows(result.observation))))
+        _put(out / "nodes.npz", _nodes(result.observation))
+    _put_common(out, result.scenario, result.summary(), "run")
+
+
+def write_comparison(result: Comparison, out: Path) -> None:
+    """summary.json, comparison.csv, comparison.png, curves.npz, scenario.toml, env.json."""
+    from sim.plots import PANELS, draw
+
+    if result.seeds:
+        lines = result.table(*(metric.key for metric in METRICS))
+        rows = [
+            (
+                line.metric,
+                line.policy,
+                line.value.mean,
+                *((line.difference.mean, line.difference.low, line.difference.high)
+                  if line.difference else ("", "", "")),
+                line.n,
+                line.unplaced,
+            )
+            for line in lines
+        ]  # fmt: skip
+        head = ("metric", "policy", "mean", "difference", "low_95", "high_95", "n", "unplaced")
+        _put(out / "comparison.csv", _csv(head, rows))
+        _put(out / "curves.npz", _curves(result))
+        partial = out / ".partial.png"
+        draw(result, tuple(PANELS), partial, 10.0)
+        os.replace(partial, out / "comparison.png")
+    _put_common(out, result.scenario, result.summary(), "compare")
+
+
+def _put_common(out: Path, scenario: Scenario, summary: dict[str, Any], command: str) -> None:
+    replay = f"# Replay: python -m sim {command} --scenario scenario.toml --out DIR\n"
+    _put(out / "scenario.toml", (replay + written(scenario)).encode())
+    _put(out / "env.json", _json(environment()))
+    _put(out / "summary.json", _json(summary))  # last: with it the folder is complete
+
+
+def environment() -> dict[str, Any]:
+    """Versions and platform: what besides the scenario might change a figure."""
+    packages = ("cube-orchestrator", "numpy", "simpy", "pykka", "pydantic", "joblib", "matplotlib")
+    return {
+        "python": sys.version.split()[0],
+        "implementation": platform.python_implementation(),
+        "platform": platform.system(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "packages": {name: version(name) for name in packages},
+        "numpy_disabled_features": os.environ.get("NPY_DISABLE_CPU_FEATURES", ""),
+    }
+
+
+def slugs(policies: Iterable[str]) -> dict[str, str]:
+    """A folder's name for each policy."""
+    names: dict[str, str] = {}
+    for policy in policies:
+        slug = name = re.sub(r"[^A-Za-z0-9.=]+", "-", policy).strip("-.") or "policy"
+        count = 1
+        while name in names.values():
+            count += 1
+            name = f"{slug}-{count}"
+        names[policy] = name
+    return names
+
+
+def _put(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".partial-{path.name}")
+    partial.write_bytes(data)
+    os.replace(partial, path)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _csv(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _zipped(data: bytes) -> bytes:
+    return gzip.compress(data, compresslevel=6, mtime=0)  # equal runs give equal bytes
+
+
+def _task_rows(seen: Observation) -> Iterator[tuple[Any, ...]]:
+    arrivals = seen.arrivals
+    columns = (
+        arrivals.at_micros.tolist(),
+        seen.placed_micros.tolist(),
+        seen.started_micros.tolist(),
+        seen.ended_micros.tolist(),
+        waits(seen).tolist(),
+        arrivals.run_micros.tolist(),
+        seen.state.tolist(),
+        arrivals.exit_code.tolist(),
+        seen.row.tolist(),
+        seen.attempts.tolist(),
+        *arrivals.demand.T.tolist(),
+    )
+    names = (arrivals.name(number) for number in range(len(arrivals)))
+    for name, values in zip(names, zip(*columns, strict=True), strict=True):
+        at, placed, started, ended, wait, run, state, code, row, *sizes = values
+        yield (
+            name,
+            *(_seconds(micros) for micros in (at, placed, started, ended)),
+            wait,
+            _seconds(run),
+            "" if state == NEVER else STATES[state].value,
+            "" if ended == NEVER else code,
+            "" if row == NEVER else seen.node_names[row],
+            *sizes,
+        )
+
+
+def _seconds(micros: int) -> str:
+    return "" if micros == NEVER else f"{micros / MICROS:.6f}"
+
+
+def _nodes(seen: Observation) -> bytes:
+    seconds, levels = node_levels(seen)
+    kind = {name: values.astype(np.int32) for name, values in levels.items()}
+    return _npz(
+        seconds=seconds,
+        names=np.array(seen.node_names),
+        capacity_cpu_milli=seen.capacity[:, 0],
+        capacity_memory_mib=seen.capacity[:, 1],
+        **kind,
+    )
+
+
+def _curves(result: Comparison) -> bytes:
+    """The data behind the picture: per policy, float64[seeds, grid, 2] and all waits."""
+    arrays = {}
+    names = slugs(result.by_policy)
+    for policy, runs in result.by_policy.items():
+        name = names[policy]
+        arrays[f"{name}/seconds"] = np.stack([run.curves.seconds for run in runs])
+        arrays[f"{name}/utilisation"] = np.stack([run.curves.utilisation for run in runs])
+        arrays[f"{name}/imbalance"] = np.stack([run.curves.imbalance for run in runs])
+        arrays[f"{name}/wait_seconds"] = np.concatenate([run.wait_seconds for run in runs])
+    return _npz(**arrays)
+
+
+def _npz(**arrays: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

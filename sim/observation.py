@@ -1,0 +1,165 @@
+"""What a run showed, as columns. `Recorder` fills them while the run goes on.
+
+The recorder sits where a live manager has its store: every record that the manager makes durable
+passes it, and it keeps the little that the metrics need. It also folds each change into the trace
+hash. It influences nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cube.task import State, Task
+from sim.workload import MICROS, Arrivals
+
+Ints = NDArray[np.int64]
+NEVER = -1
+STATES = tuple(State)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One run. Columns per task are int64[tasks]; times are virtual microseconds, -1: never.
+
+    A change is a task that takes (sign +1) or frees (-1) its reservation on a row, in order of
+    time: from the manager's placement until the manager learns of the end.
+    """
+
+    arrivals: Arrivals
+    node_names: tuple[str, ...]
+    capacity: Ints  # [nodes, 3]
+    state: Ints  # index into STATES
+    placed_micros: Ints  # first placement
+    started_micros: Ints  # latest start
+    ended_micros: Ints  # came into a final state
+    row: Ints  # latest placement
+    attempts: Ints
+    change_micros: Ints  # [changes]
+    change_row: Ints
+    change_task: Ints
+    change_sign: Ints
+    end_micros: int  # when the run was over
+
+    @property
+    def final(self) -> NDArray[np.bool_]:
+        """Bool[tasks]: which tasks ended for good."""
+        return np.asarray(self.ended_micros != NEVER)
+
+
+class Recorder:
+    """A manager's store that keeps columns instead of records."""
+
+    def __init__(
+        self,
+        arrivals: Arrivals,
+        node_names: Iterable[str],
+        now: Callable[[], float],
+        on_final: Callable[[int], None],
+        on_policy_error: Callable[[str], None],
+    ) -> None:
+        n = len(arrivals)
+        self.final = 0  # tasks in a final state
+        self.held = 0  # tasks that hold a reservation
+        self.placements = 0
+        self._arrivals = arrivals
+        self._names = tuple(node_names)
+        self._rows = {name: row for row, name in enumerate(self._names)}
+        self._now = now
+        self._on_final = on_final
+        self._on_policy_error = on_policy_error
+        self._numbers: dict[str, int] = {}
+        self._state = [NEVER] * n
+        self._placed = [NEVER] * n
+        self._started = [NEVER] * n
+        self._ended = [NEVER] * n
+        self._row = [NEVER] * n
+        self._holds = [False] * n
+        self._attempts = [0] * n
+        self._changes: list[tuple[int, int, int, int]] = []
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    @property
+    def changes(self) -> int:
+        """Takes and frees so far."""
+        return len(self._changes)
+
+    def save(self, records: Any) -> None:
+        """Look at what the manager makes durable (`cube.actor.Keeper`)."""
+        micros = round(self._now() * MICROS)
+        for record in records:
+            if type(record) is Task:
+                self._see(record, micros)
+
+    def _see(self, task: Task, micros: int) -> None:
+        number = self._numbers.get(task.id)
+        if number is None:
+            number = self._numbers[task.id] = self._arrivals.number(task.job, task.index)
+        state = STATES.index(task.state)
+        if task.decision is not None and task.decision.error:
+            self._on_policy_error(task.decision.error)
+        if state == self._state[number] and task.attempt == self._attempts[number]:
+            return
+        self._state[number] = state
+        if task.attempt != self._attempts[number]:
+            self._place(number, task, micros)
+        if self._holds[number] and not task.state.placed:
+            self._free(number, micros)
+        if task.state is State.RUNNING:
+            self._started[number] = micros
+        self._hash.update(b"%d %d %d %d;" % (micros, number, state, self._row[number]))
+        if task.state.final:
+            self._ended[number] = micros
+            self.final += 1
+            self._on_final(self.final)
+
+    def _place(self, number: int, task: Task, micros: int) -> None:
+        if self._holds[number]:
+            self._free(number, micros)
+        self._attempts[number] = task.attempt
+        self._row[number] = row = self._rows[task.node or ""]
+        if self._placed[number] == NEVER:
+            self._placed[number] = micros
+        self._holds[number] = True
+        self._changes.append((micros, row, number, 1))
+        self.placements += 1
+        self.held += 1
+
+    def _free(self, number: int, micros: int) -> None:
+        self._holds[number] = False
+        self._changes.append((micros, self._row[number], number, -1))
+        self.held -= 1
+
+    def trace_hash(self, messages: Iterable[tuple[str, int]]) -> str:
+        """Hex digest of every change of a task's state or place, and of the message counts.
+
+        Folded in: integer microseconds, task numbers, states, rows, counts; never a float.
+        """
+        total = self._hash.copy()
+        total.update(repr(sorted(messages)).encode())
+        return total.hexdigest()
+
+    def observation(self, capacity: Ints) -> Observation:
+        """All columns, once the run is over."""
+        changes = np.array(self._changes, dtype=np.int64).reshape(-1, 4)
+        return Observation(
+            arrivals=self._arrivals,
+            node_names=self._names,
+            capacity=capacity,
+            state=np.array(self._state, dtype=np.int64),
+            placed_micros=np.array(self._placed, dtype=np.int64),
+            started_micros=np.array(self._started, dtype=np.int64),
+            ended_micros=np.array(self._ended, dtype=np.int64),
+            row=np.array(self._row, dtype=np.int64),
+            attempts=np.array(self._attempts, dtype=np.int64),
+            change_micros=changes[:, 0],
+            change_row=changes[:, 1],
+            change_task=changes[:, 2],
+            change_sign=changes[:, 3],
+            end_micros=round(self._now() * MICROS),
+        )

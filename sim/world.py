@@ -1,0 +1,217 @@
+"""Virtual time: the same Pykka actors on SimPy.
+
+Owns the virtual clock, the delays between actors and the order of deliveries. One SimPy event per
+message that takes time; messages that take none (a worker and its own engine) are handled in the
+same event, in order. A core that raises ends the run: a simulation hides nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import pykka
+import simpy
+from simpy.events import EventPriority
+
+from cube.actor import Core, CoreActor, Keeper, Letter, Lives, is_edge
+from cube.messages import Effect, Exited, Reply, Send, Submit
+
+NETWORK_SECONDS = 0.0005
+Observer = Callable[[str, Any, float, list[Effect]], None]
+
+# At equal times: exits, then arrivals, then everything else.
+_URGENCY: dict[type, int] = {Exited: 0, Submit: 1}
+
+
+class SimInbox:
+    """An inbox that never waits: Pykka's own loop runs until it is empty."""
+
+    def __init__(self) -> None:
+        self._letters: deque[Any] = deque()
+
+    def put(self, envelope: Any) -> None:
+        """Add at the end."""
+        self._letters.append(envelope)
+
+    def get(self) -> Any:
+        """Take the first; raise `queue.Empty` where a thread would wait."""
+        if not self._letters:
+            raise queue.Empty
+        return self._letters.popleft()
+
+    def empty(self) -> bool:
+        """Is there nothing to handle?"""
+        return not self._letters
+
+
+class SimCore(CoreActor):
+    """A core in virtual time."""
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return SimInbox()
+
+    @staticmethod
+    def _create_future() -> Any:
+        raise NotImplementedError("nobody waits for an answer in virtual time")
+
+    def _start_actor_loop(self) -> None:
+        self._actor_loop_setup()
+
+    def run(self) -> None:
+        """Handle all that has arrived."""
+        try:
+            self._actor_loop_running()
+        except queue.Empty:
+            return
+
+    def _handle_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
+        raise exception_value
+
+
+class Delivery(simpy.Event):
+    """A message that arrives later."""
+
+    def __init__(
+        self, world: SimWorld, to: str, letter: Letter, delay: float, urgency: int
+    ) -> None:
+        self.env = world.env
+        self.callbacks = [world.arrive]
+        self._value = None
+        self._ok = True
+        self.to = to
+        self.letter = letter
+        world.env.schedule(self, EventPriority(urgency), delay)
+
+
+class SimWorld:
+    """Hosts actors in virtual time."""
+
+    def __init__(
+        self,
+        env: simpy.Environment | None = None,
+        *,
+        delay: Callable[[str, str], float] | None = None,
+    ) -> None:
+        self.env = env or simpy.Environment()
+        self.messages: Counter[str] = Counter()  # delivered, by type
+        self.lost: Counter[str] = Counter()  # to nobody, by type
+        self._delay = delay or network_delay
+        self._lives = Lives()
+        self._actors: dict[str, SimCore] = {}
+        self._edges: dict[str, Callable[[Reply], None]] = {}
+        self._observers: list[Observer] = []
+        self._ready: deque[tuple[str, Letter]] = deque()
+        self._draining = False
+
+    # --- for those who build a cluster ---
+
+    def start_core(
+        self, name: str, make_core: Callable[[int], Core], store: Keeper | None = None
+    ) -> None:
+        """Host the core that `make_core(life)` builds."""
+        SimCore.start(name, make_core, self, store)
+
+    def stop_actor(self, name: str) -> None:
+        """End one actor at once, as a crash of its process would."""
+        actor = self._actors.pop(name)
+        pykka.ActorRegistry.unregister(actor.actor_ref)
+
+    def core(self, name: str) -> Any:
+        """The core of an actor, for those who check what it knows."""
+        return self._actors[name].core
+
+    def stop(self) -> None:
+        """End all actors."""
+        for name in list(self._actors):
+            self.stop_actor(name)
+
+    def observe(self, observer: Observer) -> None:
+        """Call `observer(actor, message, now, effects)` for each message handled."""
+        self._observers.append(observer)
+
+    def on_reply(self, address: str, callback: Callable[[Reply], None]) -> None:
+        """Call `callback` with what is sent to `edge/...` address."""
+        self._edges[address] = callback
+
+    def send(self, to: str, message: Any, after: float = 0.0) -> None:
+        """Send from outside the actors; arrives `after` seconds from now, without delay."""
+        Delivery(self, to, Letter(message), after, _URGENCY.get(type(message), 2))
+
+    def run(self, until: float | simpy.Event | None = None) -> Any:
+        """Let virtual time pass."""
+        return self.env.run(until)
+
+    # --- for actors (cube.actor.Host) ---
+
+    def adopt(self, actor: CoreActor) -> None:
+        """Hold a new actor: Pykka's references are weak."""
+        assert isinstance(actor, SimCore)
+        self._actors[actor.name] = actor
+
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return float(self.env.now)
+
+    def next_life(self, name: str) -> int:
+        """Lives are numbered across restarts of an actor."""
+        return self._lives.next(name, self.now())
+
+    def deliver(self, sender: str, effect: Send, life: int | None) -> None:
+        """Carry one message, with the delay of the way it takes."""
+        to, message = effect.to, effect.message
+        delay = effect.after if to == sender else effect.after + self._delay(sender, to)
+        letter = Letter(message, life)
+        if delay <= 0 and self._draining:
+            self._ready.append((to, letter))
+        else:
+            Delivery(self, to, letter, delay, _URGENCY.get(type(message), 2))
+
+    def handled(
+        self, name: str, life: int, now: float, message: Any, effects: list[Effect]
+    ) -> None:
+        """Show it to the observers."""
+        for observer in self._observers:
+            observer(name, message, now, effects)
+
+    def born(self, name: str, life: int, core: Core) -> None:
+        """Nothing to do: cores are built afresh in each run."""
+
+    def saved(self, name: str) -> None:
+        """Nothing to do: nobody waits."""
+
+    def failed(self, name: str, message: Any, error: Exception, set_aside: bool) -> None:
+        """End the run."""
+        raise error
+
+    def arrive(self, event: Delivery) -> None:
+        """Hand over a message, and all that follows from it without delay."""
+        self._ready.append((event.to, event.letter))
+        self._draining = True
+        try:
+            while self._ready:
+                self._hand_over(*self._ready.popleft())
+        finally:
+            self._draining = False
+
+    def _hand_over(self, to: str, letter: Letter) -> None:
+        actor = self._actors.get(to)
+        kind = type(letter.message).__name__
+        if actor is not None:
+            self.messages[kind] += 1
+            actor.actor_ref.tell(letter)
+            actor.run()
+        elif is_edge(to) and to in self._edges:
+            self._edges[to](letter.message)
+        else:
+            self.lost[kind] += 1
+
+
+def network_delay(sender: str, to: str) -> float:
+    """Half a millisecond between machines; none between a worker and its own engine."""
+    if sender[:7] == "engine/" or to[:7] == "engine/":
+        return 0.0
+    return NETWORK_SECONDS
