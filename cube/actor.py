@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import pykka
 
+from cube.marks import mark
 from cube.messages import Effect, Save, Send, StoreDown, StoreUp, Wake
 
 BATCH = 256  # messages per transaction at most
@@ -215,6 +216,7 @@ class CoreActor(pykka.Actor):
         try:
             self._store.save(records)
         except Exception as error:
+            mark("save-failed")
             self._knows = False
             self._retry_later()
             self._host.deliver(self.name, Send(self.name, StoreDown(str(error))), self.life)
@@ -237,6 +239,7 @@ class CoreActor(pykka.Actor):
         """Try the store again; then go on, with a new core if the last one failed meanwhile."""
         if not self._save(self._unsaved):
             return
+        mark("save-caught-up")
         sends, self._unsaved, self._unsent = list(self._unsent.values()), [], {}
         self._send(sends)
         if self.core is not None:

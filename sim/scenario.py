@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -22,6 +22,7 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 MAX_BYTES = 1 << 20
 
 Place = tuple[str | int, ...]
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class Control(Description):
@@ -56,12 +57,32 @@ def read(source: str | Path) -> Scenario:
     Raises:
         InputError: there is none, or it is wrong; the text has file and line.
     """
+    path = find(source, SCENARIOS)
+    return parse(text_of(path), str(path))
+
+
+def find(source: str | Path, folder: Path) -> Path:
+    """The file of that name, or the scenario of that name in `folder`.
+
+    Raises:
+        InputError: there is none.
+    """
     path = Path(source)
     if path.suffix != ".toml" and not path.exists():
-        path = SCENARIOS / f"{source}.toml"
+        path = folder / f"{source}.toml"
         if not path.exists():
-            remedy = f"{did_you_mean(str(source), named())} A file's name ends in .toml."
+            names = sorted(file.stem for file in folder.glob("*.toml"))
+            remedy = f"{did_you_mean(str(source), names)} A file's name ends in .toml."
             raise InputError(f"there is no scenario '{source}'", remedy)
+    return path
+
+
+def text_of(path: Path) -> str:
+    """What is written in a scenario's file.
+
+    Raises:
+        InputError: it cannot be read, is no text, or is far too long.
+    """
     try:
         data = path.read_bytes()
         text = data.decode()
@@ -71,7 +92,7 @@ def read(source: str | Path) -> Scenario:
         raise InputError(f"{path}: this is not text", "Name a TOML file in UTF-8.") from None
     if len(data) > MAX_BYTES:
         raise InputError(f"{path}: a scenario is at most {MAX_BYTES >> 20} MiB")
-    return parse(text, str(path))
+    return text
 
 
 def parse(text: str, file: str = "scenario") -> Scenario:
@@ -80,8 +101,17 @@ def parse(text: str, file: str = "scenario") -> Scenario:
     Raises:
         InputError: with all that is wrong, one finding per line.
     """
+    return parse_as(Scenario, text, file)
+
+
+def parse_as(model: type[Parsed], text: str, file: str) -> Parsed:
+    """The description of that kind that `text` writes down; `file` stands in errors.
+
+    Raises:
+        InputError: with all that is wrong, one finding per line.
+    """
     try:
-        return Scenario.model_validate(tomllib.loads(text))
+        return model.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         place = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
         where = f"{place[2]}:{place[3]}" if place else len(text.splitlines()) or 1
@@ -89,20 +119,21 @@ def parse(text: str, file: str = "scenario") -> Scenario:
         raise InputError(f"{file}:{where}: {what}") from None
     except ValidationError as error:
         lines = _lines(text)
-        found = sorted((_line(lines, e["loc"]), _finding(e)) for e in error.errors())
+        found = sorted((_line(lines, e["loc"]), _finding(model, e)) for e in error.errors())
         raise InputError("\n".join(f"{file}:{line}: {what}" for line, what in found)) from None
 
 
-def _finding(error: Any) -> str:
+def _finding(whole: type[BaseModel], error: Any) -> str:
     if error["type"] != "extra_forbidden":
         return told(error)
     *parents, key = error["loc"]
-    return f"unknown key '{key}'. {did_you_mean(key, _model(tuple(parents)).model_fields)}"
+    known = _model(whole, tuple(parents)).model_fields
+    return f"unknown key '{key}'. {did_you_mean(key, known)}"
 
 
-def _model(place: Place) -> type[BaseModel]:
-    """The description at `place` of a scenario."""
-    model: Any = Scenario
+def _model(whole: type[BaseModel], place: Place) -> type[BaseModel]:
+    """The description at `place` of a whole one."""
+    model: Any = whole
     for part in place:
         if isinstance(part, str):
             kind = model.model_fields[part].annotation

@@ -189,6 +189,7 @@ class SimulatedEngine:
                 held.running,
                 None if held.ended is None else held.ended.exit_code,
                 "" if held.ended is None else held.ended.reason,
+                held.ended is not None and held.ended.interrupted,
                 handle=_handle(key),
                 ports=held.ports,
                 size=(held.run.spec.cpu_milli, held.run.spec.memory_mib, held.run.spec.disk_mib),

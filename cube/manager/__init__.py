@@ -16,6 +16,7 @@ from cube.manager.jobs import Jobs, record_answer
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.rounds import Rounds
+from cube.marks import mark
 from cube.messages import (
     MANAGER,
     Effect,
@@ -123,10 +124,13 @@ class Manager:
     def _request(self, message: Submit | Stop | Remove | Recover) -> None:
         """Do what a user asks, once, and answer."""
         known = self._ledger.answers.get(message.request)
-        if self._store_down:  # what was answered before may not be durable either
+        if self._store_down:
+            mark("request-refused-store-down")
+            # What was answered before may not be durable either.
             text = f"the store does not work, so nothing new is accepted: {self._store_down}"
             reply = Reply(message.request, "unavailable", text)
         elif known is not None:
+            mark("request-repeated")
             reply = Reply(known.request, known.status, known.text, known.body)
         else:
             reply = self._do(message)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from cube.manager.ledger import Ledger
+from cube.marks import mark
 from cube.messages import Fact, Phase, Report
 from cube.task import State, Task, TaskEvent, TaskName
 
@@ -25,6 +26,8 @@ def merge(ledger: Ledger, fact: Fact, report: Report) -> bool:
     if fact.attempt > task.attempt:
         return False  # placed by a manager whose store was newer than ours
     if fact.attempt < task.attempt or task.state.final:
+        if fact.phase is not Phase.ENDED and not task.state.final:
+            mark("older-attempt-returned")
         return True  # an old copy; the next Assign omits it
     if task.state is State.PENDING:
         _returned(ledger, task, fact, report)
@@ -86,6 +89,7 @@ def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     """A task of a node that was lost is still there and has no replacement yet: believe it."""
     if fact.phase is Phase.ENDED or not task.lost or _order(fact) < (task.restart, task.phase):
         return
+    mark("returned-task-believed")
     back = ledger.move(task, TaskEvent.PLACED, node=report.node, reason="")
     ledger.task_event("task.returned", f"{task.id} is still on {report.node}", back)
     _lives(ledger, back, fact)
@@ -173,12 +177,14 @@ def _gave_up(ledger: Ledger, task: Task, fact: Fact, seen: dict[str, Any]) -> No
     """The worker's budget is spent: elsewhere and later, or never."""
     policy, spent = task.spec.reschedule, _spent(ledger, task)
     if policy.attempts is not None and spent >= policy.attempts:
+        mark("reschedule-budget-spent")
         failed = ledger.move(task, TaskEvent.GAVE_UP, **seen)
         text = f"{task.id} failed on {task.node}: {fact.reason}"
         ledger.task_event("task.failed", text, failed)
         return
     wait = 0.0
     if fact.charged:
+        mark("rescheduled-with-delay")
         wait = min(policy.delay_seconds * 2 ** min(spent, MOST_DOUBLINGS), policy.max_delay_seconds)
     back = ledger.move(
         task,

@@ -12,6 +12,7 @@ from cube.manager.entry import Entry, Grants, grants
 from cube.manager.facts import lose_task, merge, missing
 from cube.manager.ledger import Ledger
 from cube.manager.strangers import Strangers
+from cube.marks import mark
 from cube.messages import (
     Assign,
     Fact,
@@ -63,8 +64,10 @@ class Nodes:
             silence = now - entry.heard
             if entry.state is NodeState.ALIVE:
                 if silence > patience:
+                    mark("node-suspect")
                     self._become(entry, NodeState.SUSPECT, "missed its reports")
                 elif not entry.confirmed and now - entry.numbered_at > patience:
+                    mark("node-unconfirmed")
                     self._become(entry, NodeState.SUSPECT, "does not confirm its assignment")
             if entry.state is NodeState.LOST:
                 lately = now - entry.since < granted.grace
@@ -75,14 +78,19 @@ class Nodes:
                 silent += 1
                 if silence > max(entry.patience, granted.grace):
                     overdue.append(entry)
+                elif silence > granted.grace:
+                    mark("manager-waits-patience")
         # So many at once: it must be us who are cut off, and moving their tasks would double them.
         self.cut_off = bool(overdue) and known >= 3 and silent > known / 2
-        if not self.cut_off:
+        if self.cut_off:
+            mark("manager-cut-off")
+        else:
             for entry in overdue:
                 self._lose(entry)
 
     def _lose(self, entry: Entry) -> None:
         """Declare a node lost; what it ran is placed elsewhere."""
+        mark("node-lost")
         silence = self._ledger.now - entry.heard
         self._become(entry, NodeState.LOST, f"silent for {silence:.0f} s")
         for task in self._ledger.on(entry.name):
@@ -115,6 +123,7 @@ class Nodes:
             now = self._ledger.now
             entry = self.entries[report.node] = Entry(report.node, NodeState.SUSPECT, now, now)
         if report.life < entry.life:
+            mark("report-of-earlier-life")
             return False  # from a worker that is no more
         self._sequence(entry, report)
         self._see_epoch(report)
@@ -131,6 +140,8 @@ class Nodes:
         if entry.info is not None and entry.state is not NodeState.ALIVE:
             fresh = self._ledger.now - entry.numbered_at <= self.grants.interval
             if entry.confirmed or fresh or entry.state is NodeState.LOST:
+                if entry.state is NodeState.LOST:
+                    mark("node-returned")
                 self._become(entry, NodeState.ALIVE, "it reports")
         row = self._ledger.fleet.row_of(entry.name)
         if row is not None:
@@ -167,12 +178,14 @@ class Nodes:
         if report.whole:
             entry.whole_due = False
         elif report.seq > entry.seq + 1:
+            mark("report-gap")
             entry.whole_due = True
         entry.seq = max(entry.seq, report.seq)
 
     def _see_epoch(self, report: Report) -> None:
         """A worker that obeys a newer manager than us: our store is old. Speak louder."""
         if report.echoes is not None and report.echoes[1:] > (self._ledger.epoch, self._number):
+            mark("epoch-overtaken")
             self._ledger.epoch = report.echoes.epoch + 1
             self._ledger.set_meta("epoch", self._ledger.epoch)
             text = f"{report.node} obeys a newer manager: this store is older than the cluster"
@@ -210,7 +223,10 @@ class Nodes:
             if task.uid in listed or number is None or echo is None:
                 continue
             if echo.epoch == self._ledger.epoch and echo.number >= number:
+                mark("whole-lacks-task")
                 missing(self._ledger, task)
+            else:
+                mark("absence-means-nothing")
         if not entry.trusted:
             entry.trusted = True
             self._ledger.touched[entry.name] = None

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from cube.fleet import suits
 from cube.manager.ledger import Ledger
+from cube.marks import mark
 from cube.messages import Phase
 from cube.spec import Demand, TaskSpec
 from cube.task import Job, State, Task, TaskEvent
@@ -113,6 +114,7 @@ class Rollout:
         self._ledger.task_event("task.replacing", f"{task.id} is {why}", moved)
 
     def _halt(self, job: Job, task: Task) -> None:
+        mark("rollout-halted")
         why = f"{task.id} did not come up in version {job.version}: {task.reason}"
         self._ledger.put_job(replace(job, halted=why))
         self._ledger.event("job.halted", f"{job.name} halted: {why}", job=job.name, task=task.id)

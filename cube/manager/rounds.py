@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.queue import Key, Queue, queue_key
+from cube.marks import mark
 from cube.messages import SCHEDULER, NeedFleet, Place, Placed, Question, Round
 from cube.placement import why_pending
 from cube.spec import Demand
@@ -59,6 +60,7 @@ class Rounds:
         """Give up on a round that nobody answers."""
         self.queue.due(self._ledger.now)
         if self._round is not None and self._ledger.now - self._sent_at > ROUND_SECONDS:
+            mark("round-abandoned")
             self._abandon()
 
     def _abandon(self) -> None:
@@ -132,7 +134,9 @@ class Rounds:
             self._say(task, unmet)
             return True
         away = self._data_away(task)
-        if away:  # its node's return wakes it
+        if away:
+            mark("pinned-task-waited")
+            # Its node's return wakes it.
             self.queue.park(key, self._ledger.demand(task))
             self._say(task, away)
             return True
@@ -185,11 +189,13 @@ class Rounds:
     def need_fleet(self, message: NeedFleet) -> None:
         """The scheduler holds another fleet than we thought: ask again, with all of it."""
         if message.round == self._round:
+            mark("scheduler-needs-fleet")
             self._abandon()
 
     def placed(self, message: Placed) -> None:
         """Apply the answers to the round in flight; any other is stale."""
         if message.round != self._round or self._place is None:
+            mark("round-stale")
             return
         self._round, self._base, self._place = None, self._place.revision, None
         for decision in message.decisions:
@@ -214,6 +220,7 @@ class Rounds:
         elif fleet.open[row] and fleet.fits(row, demand) and self._ledger.demand(task) == demand:
             self._settle(task, decision)
         else:
+            mark("round-refused")
             self.queue.push(key)  # the fleet moved on since the question
 
     def _fits_nowhere(self, task: Task, key: Key, demand: Demand, decision: Decision) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from cube.manager.entry import Entry
 from cube.manager.ledger import Ledger
+from cube.marks import mark
 from cube.messages import Fact, Phase
 from cube.spec import Demand
 
@@ -30,6 +31,7 @@ class Strangers:
         entry.unknown[fact.uid] = fact
         self._count(entry, fact, self._ledger.fleet.take)
         if before is None:
+            mark("unknown-container")
             self._ledger.touched[entry.name] = None
             text = f"{fact.uid} on {entry.name} is unknown to the store; `cube recover` decides"
             self._ledger.event("manager.recovery", text, task=fact.uid, node=entry.name)
@@ -53,6 +55,7 @@ class Strangers:
             entry.discard |= entry.unknown.keys()
             count += len(entry.unknown)
             if entry.unknown:
+                mark("unknown-removed")
                 self._ledger.touched[entry.name] = None
         return count
 

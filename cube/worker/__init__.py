@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from cube.marks import mark
 from cube.messages import (
     FENCE_SECONDS,
     MANAGER,
@@ -125,10 +126,12 @@ class Worker:
             self._list(now)
         if self._lease.until <= now:
             for held in self._lease.end(self._held.values()):
+                mark("lease-ended")
                 self._kill(held)
         if self._reports.whole_due(now):
             self._report_whole(now)
         elif again := self._reports.resend(now):
+            mark("changes-resent")
             self._report(self._telling.again(again, now, self._generation))
 
     def _arm(self, now: float) -> None:
@@ -145,8 +148,11 @@ class Worker:
         if assign.generation.cluster != self.cluster or assign.node != self.node:
             return
         if mine is not None and assign.generation < mine:
+            older = assign.generation.epoch < mine.epoch
+            mark("assign-of-older-manager" if older else "assign-out-of-order")
             return  # an older manager, or an older word of this one
         if assign.answers[0] != self._reports.life:
+            mark("assign-to-earlier-life")
             return  # it speaks to an earlier life, and knows less of us than it thinks
         answered = self._answered(assign)
         if assign.generation != mine:
@@ -159,6 +165,7 @@ class Worker:
         if answered:
             self._unfence(now)
         if assign.tell_whole:
+            mark("whole-told-on-demand")
             self._report_whole(now)
 
     def _learn(self) -> None:
@@ -182,6 +189,7 @@ class Worker:
         for held in fenced:
             held.fenced = False
         if fenced:
+            mark("lease-regained")
             self._reconcile(now)
 
     def _reconcile(self, now: float) -> None:
@@ -333,6 +341,7 @@ class Worker:
                 self._send(self._engine, Kill(item.key, item.stop_grace_seconds))
         self._learn()
         for exited in self._ends_not_heard_of(listed):
+            mark("exit-learnt-from-listing")
             self._exited(exited, now)
         for held in self._held.values():
             held.killing = None  # a Kill may have been lost with the engine; it is repeated
@@ -348,8 +357,10 @@ class Worker:
     def _missing(self, held: Held, now: float) -> None:
         """The engine does not know a run that we hold."""
         if held.phase is Phase.STARTING and held.killing is None and held.wanted is not None:
+            mark("run-repeated")
             self._send(self._engine, Run(held.key, held.wanted.version, held.wanted.spec))
         elif held.phase is Phase.RUNNING or held.killing is not None:
+            mark("container-disappeared")
             self._exited(Exited(held.key, None, "its container disappeared"), now)
 
     def _ends_not_heard_of(self, listed: Listed) -> Iterable[Exited]:
@@ -360,6 +371,7 @@ class Worker:
 
     def _engine_down(self, down: EngineDown, now: float) -> None:
         if self._reports.engine_error != down.reason:
+            mark("engine-down")
             self._reports.engine_error = down.reason
             self._report_whole(now)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cube.marks import mark
 from cube.messages import Exited, Fact, Found, Phase, RunKey, Wanted
 from cube.task import HostPort
 
@@ -63,6 +64,7 @@ class Held:
         self.on_disconnect = wanted.spec.on_disconnect
         self.grace_seconds = wanted.spec.stop_grace_seconds
         if len(wanted.failures) > len(self.failures):
+            mark("budget-of-assign")
             self.failures = tuple(now - (manager_now - at) for at in wanted.failures)
 
     def begin(self) -> None:
@@ -141,6 +143,7 @@ def after_exit(held: Held, now: float) -> None:
     if policy.condition == "none":
         held.final = True
     elif held.interrupted:
+        mark("end-not-charged")
         held.retry_at = now
     elif not held.retry:
         held.final = True
@@ -148,6 +151,7 @@ def after_exit(held: Held, now: float) -> None:
         since = now - policy.interval_seconds
         held.failures = (*(at for at in held.failures if at > since), now)
         if policy.attempts is not None and len(held.failures) > policy.attempts:
+            mark("restart-budget-spent")
             held.final = True
         else:
             held.retry_at = now + policy.delay_seconds
