@@ -148,6 +148,11 @@ class CoreActor(pykka.Actor):
         if self._batched >= BATCH or self.actor_inbox.empty():
             self._flush()
 
+    @property
+    def is_saved(self) -> bool:
+        """Has all that the core decided become durable?"""
+        return not self._unsaved
+
     # --- the core ---
 
     def _birth(self) -> bool:

@@ -162,13 +162,17 @@ class SimWorld:
 
     def deliver(self, sender: str, effect: Send, life: int | None) -> None:
         """Carry one message, with the delay of the way it takes."""
-        to, message = effect.to, effect.message
+        to = effect.to
         delay = effect.after if to == sender else effect.after + self._delay(sender, to)
-        letter = Letter(message, life)
+        letter = Letter(effect.message, life)
+        self._post(to, letter, delay)
+
+    def _post(self, to: str, letter: Letter, delay: float) -> None:
+        """Have a letter arrive after `delay`; one without delay is handled in the same event."""
         if delay <= 0 and self._draining:
             self._ready.append((to, letter))
         else:
-            Delivery(self, to, letter, delay, _URGENCY.get(type(message), 2))
+            Delivery(self, to, letter, delay, _URGENCY.get(type(letter.message), 2))
 
     def handled(
         self, name: str, life: int, now: float, message: Any, effects: list[Effect]

@@ -79,7 +79,9 @@ class Manager:
             case Submit() | Stop() | Remove() | Recover():
                 self._request(message)
             case Look():
-                self._ledger.send(message.reply_to, Reply(message.request, "ok", "", self._look()))
+                self._ledger.send(
+                    message.reply_to, Reply(message.request, "ok", "", self.snapshot())
+                )
             case Tick():
                 self._tick()
             case SetAside():
@@ -159,7 +161,8 @@ class Manager:
             self._rounds.ask()
         self._nodes.assign()
 
-    def _look(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
+        """All that is known, at this revision."""
         ledger, nodes = self._ledger, self._nodes
         unknown = tuple(
             (e.name, fact) for e in nodes.entries.values() for fact in e.unknown.values()
@@ -178,6 +181,14 @@ class Manager:
             unknown,
             self._note(len(unknown)),
         )
+
+    def placeable(self) -> list[str]:
+        """Uids of tasks that wait although there is room; for those who check."""
+        return self._rounds.placeable()
+
+    def queued(self) -> int:
+        """How many entries its queue has; for those who check."""
+        return len(self._rounds.queue)
 
     def _note(self, unknown: int) -> str:
         """Why the manager is not itself, if it is not."""

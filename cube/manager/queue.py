@@ -90,6 +90,11 @@ class Queue:
         if not keys:
             del self._parked[demand]
 
+    def __len__(self) -> int:
+        """All entries, those that nobody waits under any more included."""
+        lists = (*self._parked.values(), *self._blocked.values())
+        return len(self._ready) + len(self._delayed) + sum(map(len, lists))
+
     def __bool__(self) -> bool:
         """Is anyone ready?"""
         return bool(self._ready)

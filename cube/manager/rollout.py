@@ -52,17 +52,19 @@ class Rollout:
         """Stop tasks of services or indexes that the job no longer has."""
         for task in tasks:
             spec = job.spec.service(task.service)
-            wanted = spec is not None and self._has_place(job, spec, task.index)
+            wanted = spec is not None and self._has_place(job, spec, task)
             if not wanted and not (task.state is State.STOPPING and task.then == "stopped"):
                 why = "no longer part of the job"
                 self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why)
 
-    def _has_place(self, job: Job, spec: TaskSpec, index: str) -> bool:
-        """Has the service an instance of this index: in number, or on a node that it asks for?"""
+    def _has_place(self, job: Job, spec: TaskSpec, task: Task) -> bool:
+        """Has the service an instance like this: in number, or on a node that it asks for?"""
+        if task.spec.kind.is_global is not spec.kind.is_global:
+            return False  # its index means something else now
         if not spec.kind.is_global:
-            return index.isdecimal() and int(index) <= spec.instances
+            return int(task.index) <= spec.instances
         fleet = self._ledger.fleet
-        row = fleet.row_of(index)
+        row = fleet.row_of(task.index)
         return row is None or suits(fleet.info(row), Demand.of(job.spec, spec))
 
     def _is_outdated(self, job: Job, task: Task) -> bool:

@@ -108,6 +108,16 @@ class Worker:
         """What it was made from: a recording begins with it."""
         return {"node": self.node, "cluster": self.cluster}
 
+    # --- for those who check what it knows ---
+
+    def obeys(self) -> tuple[Generation | None, int]:
+        """The newest word that it has accepted, and its life."""
+        return self._generation, self._reports.life
+
+    def unanswered(self) -> int:
+        """How many reports it remembers that nobody has answered."""
+        return self._reports.unanswered
+
     # --- life ---
 
     def _wake(self, wake: Wake, now: float) -> None:

@@ -41,6 +41,11 @@ class Reports:
         return min(self._whole_at, self._resend_at)
 
     @property
+    def unanswered(self) -> int:
+        """How many reports are remembered that nobody has answered."""
+        return len(self._sent)
+
+    @property
     def started(self) -> bool:
         """Has the whole truth been told once?"""
         return self._whole_at != FOREVER

@@ -1,0 +1,474 @@
+"""What must hold, at every event and at the end; recomputed from first principles.
+
+The truth about containers is what the engines run, the truth about decisions is what was saved.
+A checker is a class with any of the hooks of `Checker`, entered into `CHECKERS`; nothing else has
+to know of it. What must hold once everything is healed is told by `settled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cube.manager.entry import grants
+from cube.messages import (
+    FENCE_SECONDS,
+    MANAGER,
+    SCHEDULER,
+    Assign,
+    Discard,
+    Effect,
+    Exited,
+    Kill,
+    Phase,
+    Run,
+    RunDue,
+    RunKey,
+    Send,
+    Wake,
+    worker_name,
+)
+from cube.task import Forget, Job, Meta, Record, Task, TaskName
+from sim.faults.settled import Wrong, unsettled
+from sim.faults.world import machine_of
+
+if TYPE_CHECKING:
+    from sim.faults.ordeal import Ordeal
+
+FULL_EVERY = 100  # events between two full checks
+FORGOTTEN_SECONDS = 15.0  # so long may a task wait that has room: an abandoned round and a tick
+REPORTS_REMEMBERED = 64
+
+
+class Broken(Exception):
+    """A promise was not kept. `subject` is the task, job or node that it was made to."""
+
+    def __init__(self, promise: str, text: str, subject: str = "") -> None:
+        super().__init__(f"{promise}: {text}")
+        self.promise = promise
+        self.subject = subject
+
+
+class Checker:
+    """Looks at one promise."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        self.ordeal = ordeal
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        """An actor has handled a message."""
+
+    def saved(self, records: Sequence[Record]) -> None:
+        """These have become durable."""
+
+    def full(self, now: float) -> None:
+        """Between two events: look at everything."""
+
+    def store_replaced(self) -> None:
+        """The manager has another store from here on."""
+
+
+class OneCopy(Checker):
+    """For `stop` tasks no two attempts truly run at once; no task runs twice on one node."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._running: dict[str, frozenset[RunKey]] = {node: frozenset() for node in ordeal.nodes}
+        self._where: dict[str, set[tuple[str, RunKey]]] = {}
+        self._doubled: dict[str, float] = {}  # uid: since when it runs twice, excused
+        self.unfenced_seconds = 0.0
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        if not actor.startswith("engine/"):
+            return
+        node = machine_of(actor)
+        before, after = self._running[node], frozenset(self.ordeal.engines[node].running())
+        if before == after:
+            return
+        self._running[node] = after
+        for key in before - after:
+            copies = self._where[key.uid]
+            copies.discard((node, key))
+            if len(copies) < 2 and key.uid in self._doubled:
+                self.unfenced_seconds += now - self._doubled.pop(key.uid)
+            if not copies:
+                del self._where[key.uid]
+        for key in sorted(after - before):
+            copies = self._where.setdefault(key.uid, set())
+            copies.add((node, key))
+            if len(copies) > 1:
+                self._twice(key, node, copies, now)
+
+    def _twice(self, key: RunKey, node: str, copies: set[tuple[str, RunKey]], now: float) -> None:
+        others = sorted(copies - {(node, key)})
+        for where, other in others:
+            if where == node and not self._excused(where, now):
+                raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
+            spec = self.ordeal.engines[where].containers[other].run.spec
+            if spec.on_disconnect != "stop":
+                continue
+            if not self._excused(where, now):
+                text = f"{key} begins on {node} while {other} runs on {where}"
+                raise Broken("one copy", text, key.uid)
+            self._doubled.setdefault(key.uid, now)
+
+    def _excused(self, node: str, now: float) -> bool:
+        """Could nobody on that node stop a task, now or within the time it takes to?"""
+        granted = grants(len(self.ordeal.nodes), self.ordeal.scenario.reports_per_second)
+        lately = self.ordeal.troubled.get(node, float("-inf"))
+        return self.ordeal.stands_still(node) or now - lately < granted.lease + FENCE_SECONDS
+
+
+class KillsAreWanted(Checker):
+    """No `keep` container is stopped unless some word that its worker was told omits it."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        # By worker: what some word to this life of it left out.
+        self._unwanted: dict[str, set[tuple[str, int]]] = {}
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        if not actor.startswith("worker/"):
+            return
+        if isinstance(message, Wake):
+            self._unwanted[actor] = set()
+        if isinstance(message, Assign):
+            self._told(actor, message)
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.message, Kill):
+                self._check(actor, effect.message.key)
+
+    def _told(self, actor: str, assign: Assign) -> None:
+        wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
+        engine = self.ordeal.engines[machine_of(actor)]
+        here = {(key.uid, key.attempt) for key in engine.containers}
+        self._unwanted[actor] |= {k for k in here - wanted if k[0] not in assign.keep}
+
+    def _check(self, actor: str, key: RunKey) -> None:
+        containers = self.ordeal.engines[machine_of(actor)].containers
+        held = containers.get(key)
+        if held is None or not held.running or held.run.spec.on_disconnect == "stop":
+            return
+        older = any(k[:2] == key[:2] and k.restart > key.restart for k in containers)
+        if not older and key[:2] not in self._unwanted[actor]:
+            raise Broken("kills are wanted", f"{actor} stops {key}; nobody told it to", key.uid)
+
+
+class ForgetfulDestroysNothing(Checker):
+    """What a lost or old store never knew runs on until an operator decides."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._orphans: set[tuple[str, int]] = set()
+
+    def store_replaced(self) -> None:
+        saved = self.ordeal.store.load().tasks
+        for engine in self.ordeal.engines.values():
+            for key in engine.running():
+                task = saved.get(key.uid)
+                if task is None or task.attempt < key.attempt:
+                    self._orphans.add((key.uid, key.attempt))
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        if not self._orphans or not actor.startswith("engine/") or self.ordeal.healed:
+            return
+        if isinstance(message, Kill | Discard):
+            key = message.key
+            fenced = self._is_fenced(machine_of(actor), key)
+            if (key.uid, key.attempt) in self._orphans and not fenced:
+                text = f"{type(message).__name__} of {key}, which this store never knew"
+                raise Broken("a forgetful manager destroys nothing", text, key.uid)
+
+    def _is_fenced(self, node: str, key: RunKey) -> bool:
+        held = self.ordeal.engines[node].containers.get(key)
+        return held is None or held.run.spec.on_disconnect == "stop" or held.ended is not None
+
+
+class Monotone(Checker):
+    """Observations never move backwards, revisions and epochs rise, ended tasks stay ended."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._tasks: dict[str, Task] = {}
+        self._revision = 0
+        self._epoch = 0
+
+    def store_replaced(self) -> None:
+        saved = self.ordeal.store.load()
+        self._tasks = dict(saved.tasks)
+        self._revision = int(saved.meta.get("revision", "0"))
+        self._epoch = int(saved.meta.get("epoch", "0"))
+
+    def saved(self, records: Sequence[Record]) -> None:
+        for record in records:
+            match record:
+                case Task():
+                    self._task(record)
+                case Forget(kind="task"):
+                    self._tasks.pop(record.key, None)
+                case Meta(key="revision"):
+                    self._revision = self._risen("revision", self._revision, int(record.value))
+                case Meta(key="epoch"):
+                    self._epoch = self._risen("epoch", self._epoch, int(record.value))
+                case _:
+                    pass
+
+    def _risen(self, what: str, before: int, after: int) -> int:
+        if after < before:
+            raise Broken("monotone", f"the {what} fell from {before} to {after}")
+        return after
+
+    def _task(self, task: Task) -> None:
+        before = self._tasks.get(task.uid)
+        self._tasks[task.uid] = task
+        if before is None:
+            return
+        if before.state.final and task.state is not before.state:
+            raise Broken("monotone", f"{task.uid} was {before.state}, is {task.state}", task.uid)
+        seen = (before.attempt, before.restart, before.phase)
+        sees = (task.attempt, task.restart, task.phase)
+        if sees < seen:
+            text = f"{task.uid}: (attempt, restart, phase) fell from {seen} to {sees}"
+            raise Broken("monotone", text, task.uid)
+        if task.revision <= before.revision:
+            raise Broken("monotone", f"{task.uid}: its revision did not rise", task.uid)
+        placed = task.attempt > before.attempt
+        if placed and task.since < before.not_before - 1e-6:
+            raise Broken("budgets", f"{task.uid} was placed before its back-off ended", task.uid)
+        most = task.spec.reschedule.attempts
+        if most is not None and task.reschedules > most:
+            raise Broken("budgets", f"{task.uid} was rescheduled too often", task.uid)
+
+
+class Budgets(Checker):
+    """No attempt is restarted more often than its policy allows."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._failures: dict[tuple[str, int], list[float]] = {}
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        if not actor.startswith("engine/"):
+            return
+        for effect in effects:
+            if isinstance(message, RunDue) and isinstance(effect, Send):
+                self._ended(effect.message, now)
+        if isinstance(message, Run) and message.key.restart:
+            self._restarted(message, now, machine_of(actor))
+
+    def _ended(self, ended: Any, now: float) -> None:
+        if isinstance(ended, Exited) and not ended.interrupted and ended.exit_code == 1:
+            self._failures.setdefault((ended.key.uid, ended.key.attempt), []).append(now)
+
+    def _restarted(self, run: Run, now: float, node: str) -> None:
+        policy = run.spec.restart
+        if policy.attempts is None:
+            return
+        since = now - policy.interval_seconds * 0.97  # by a clock that may run wrong
+        failures = self._failures.get((run.key.uid, run.key.attempt), [])
+        lately = sum(at > since for at in failures)
+        # What a worker learnt and nobody else heard dies with it: one failure per crash.
+        crashes = self.ordeal.deaths[worker_name(node)]
+        if lately > policy.attempts + crashes:
+            raise Broken("budgets", f"{run.key} starts after {lately} failures", run.key.uid)
+
+
+class Books(Checker):
+    """No node is over-committed, and the fleet is the sum of what is placed and unknown."""
+
+    def full(self, now: float) -> None:
+        if not self.ordeal.world.alive(MANAGER):
+            return
+        snapshot = self.ordeal.world.core(MANAGER).snapshot()
+        used: dict[str, list[int]] = {row.info.name: [0, 0, 0] for row in snapshot.rows}
+        for task in snapshot.tasks:
+            if task.state.placed and task.node in used:
+                sums, spec = used[task.node], task.spec
+                sums[0] += spec.cpu_milli
+                sums[1] += spec.memory_mib
+                sums[2] += spec.disk_mib
+        for node, fact in snapshot.unknown:
+            if node in used and fact.phase is not Phase.ENDED:
+                for i, size in enumerate(fact.size):
+                    used[node][i] += size
+        unknown = {node for node, _ in snapshot.unknown}
+        for row in snapshot.rows:
+            name, info = row.info.name, row.info
+            booked = [row.cpu_used_milli, row.memory_used_mib, row.disk_used_mib]
+            if booked != used[name]:
+                text = f"{name}: {used[name]} are placed, {booked} are in the books"
+                raise Broken("the books are right", text, name)
+            most = (info.cpu_milli, info.memory_mib, info.disk_mib)
+            over = any(b > m for b, m in zip(booked, most, strict=True))
+            if over and name not in unknown:
+                raise Broken("no over-commitment", f"{name}: {booked} of {most}", name)
+
+
+class NobodyForgotten(Checker):
+    """A task that has room is placed soon."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._since: dict[str, float] = {}
+
+    def full(self, now: float) -> None:
+        ordeal, world = self.ordeal, self.ordeal.world
+        works = world.alive(MANAGER) and world.alive(SCHEDULER) and not ordeal.store.failing
+        if not works:
+            ordeal.disturbed = now
+        if now - ordeal.disturbed < FORGOTTEN_SECONDS:
+            self._since.clear()
+            return
+        manager = world.core(MANAGER)
+        waiting = manager.placeable()
+        self._since = {uid: self._since.get(uid, now) for uid in waiting}
+        for uid, since in self._since.items():
+            if now - since > FORGOTTEN_SECONDS:
+                text = f"{uid} has had room for {now - since:.0f} s and is not placed"
+                raise Broken("nobody is forgotten", text, uid)
+
+
+class AcceptedStays(Checker):
+    """What a user was told is accepted survives everything but the loss of the store."""
+
+    def full(self, now: float) -> None:
+        if not self.ordeal.world.alive(MANAGER):
+            return
+        jobs: dict[str, Job] = {j.name: j for j in self.ordeal.store.load().jobs.values()}
+        for name, told in self.ordeal.user.told.items():
+            if name in self.ordeal.user.busy:
+                continue  # something else was asked meanwhile, and may be done already
+            job = jobs.get(name)
+            if told.spec is None:
+                if job is not None and not job.removing:
+                    raise Broken("accepted stays accepted", f"{name} was removed, is there", name)
+            elif job is None or job.spec != told.spec:
+                raise Broken("accepted stays accepted", f"{name} is not as it was accepted", name)
+            elif told.stopped and not job.stopped:
+                raise Broken("accepted stays accepted", f"{name} was stopped, runs again", name)
+
+
+class StoreIsTrue(Checker):
+    """What is in the store is what the manager believes."""
+
+    def full(self, now: float) -> None:
+        world, store = self.ordeal.world, self.ordeal.store
+        if not world.alive(MANAGER) or store.failing or not world.is_saved(MANAGER):
+            return
+        saved = store.load().tasks
+        for task in world.core(MANAGER).snapshot().tasks:
+            if saved.get(task.uid) != task:
+                raise Broken("the store is true", f"{task.uid} differs from the store", task.uid)
+
+
+class Bounded(Checker):
+    """Queues and tables do not grow with time."""
+
+    def full(self, now: float) -> None:
+        world = self.ordeal.world
+        for node in self.ordeal.nodes:
+            name = worker_name(node)
+            if world.alive(name) and world.core(name).unanswered() > REPORTS_REMEMBERED:
+                raise Broken("tables are bounded", f"{name} remembers too many reports", node)
+        if world.alive(MANAGER):
+            manager = world.core(MANAGER)
+            tasks = len(manager.snapshot().tasks)
+            if manager.queued() > 20 * tasks + 100:
+                text = f"{manager.queued()} queue entries for {tasks} tasks"
+                raise Broken("tables are bounded", text)
+
+
+class GenerationsRise(Checker):
+    """A worker never goes back to an older word of a manager."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._latest: dict[str, tuple[int, Any]] = {}  # by worker: its life, what it obeys
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        if not actor.startswith("worker/") or not isinstance(message, Assign):
+            return
+        obeyed, life = self.ordeal.world.core(actor).obeys()
+        before = self._latest.get(actor)
+        self._latest[actor] = (life, obeyed)
+        if before is None or before[0] != life or before[1] is None:
+            return
+        if obeyed is None or obeyed < before[1]:
+            raise Broken("generations rise", f"{actor} obeys {obeyed} after {before[1]}")
+
+
+class OursOnly(Checker):
+    """Engines are told of nothing but tasks that a manager made."""
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        if actor.startswith("engine/") and isinstance(message, Kill | Discard | Run):
+            name = TaskName.parse(message.key.uid)
+            if name.job not in self.ordeal.user.asked:
+                raise Broken("nothing foreign is touched", f"{message.key}", message.key.uid)
+
+
+CHECKERS: list[type[Checker]] = [
+    OneCopy, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books, NobodyForgotten,
+    AcceptedStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly,
+]  # fmt: skip
+
+
+class Checkers:
+    """All of them, at work on one run."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        self._ordeal = ordeal
+        self._all = [make(ordeal) for make in CHECKERS]
+        self._at_messages = [c for c in self._all if _has(c, "handled")]
+        self._at_saves = [c for c in self._all if _has(c, "saved")]
+        self._in_full = [c for c in self._all if _has(c, "full")]
+        self._events = 0
+        self.count = 0
+
+    @property
+    def unfenced_seconds(self) -> float:
+        """How long `stop` tasks ran twice because nobody could stop the old copy."""
+        return sum(c.unfenced_seconds for c in self._all if isinstance(c, OneCopy))
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        """See `Checker.handled`."""
+        self.count += len(self._at_messages)
+        for checker in self._at_messages:
+            checker.handled(actor, message, now, effects)
+
+    def saved(self, records: Sequence[Record]) -> None:
+        """See `Checker.saved`."""
+        self.count += len(self._at_saves)
+        for checker in self._at_saves:
+            checker.saved(records)
+
+    def store_replaced(self) -> None:
+        """See `Checker.store_replaced`."""
+        for checker in self._all:
+            checker.store_replaced()
+
+    def after_event(self) -> None:
+        """Between two events."""
+        self._events += 1
+        if self._events % FULL_EVERY == 0:
+            self.full()
+
+    def full(self) -> None:
+        """Look at everything."""
+        self.count += len(self._in_full)
+        now = self._ordeal.world.now()
+        for checker in self._in_full:
+            checker.full(now)
+
+    def unsettled(self) -> list[Wrong]:
+        """What is not yet as it must be once everything works."""
+        self.count += 1
+        return unsettled(self._ordeal)
+
+    def finish(self) -> None:
+        """The last look."""
+        self.full()
+
+
+def _has(checker: Checker, hook: str) -> bool:
+    return getattr(type(checker), hook) is not getattr(Checker, hook)

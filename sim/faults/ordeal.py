@@ -1,0 +1,443 @@
+"""One run: a cluster, a plan of faults, two phases, and checkers that look at every event.
+
+Wires the production cores to faulty machines and engines, lets faults begin and end, heals
+everything, and waits for what the protocol promises. Faults are told by `kinds`, what must hold by
+`checkers`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from cube import marks
+from cube.manager import Manager, ManagerOptions
+from cube.messages import (
+    MANAGER,
+    SCHEDULER,
+    NodeInfo,
+    Recover,
+    Save,
+    engine_name,
+    worker_name,
+)
+from cube.policies import make_policy
+from cube.scheduler import Scheduler
+from cube.worker import Worker
+from sim.faults.checkers import Broken, Checkers
+from sim.faults.engine import FaultyEngine, SetTrouble, Trouble
+from sim.faults.kinds import KINDS
+from sim.faults.plan import Fault, draw_plan
+from sim.faults.scenario import FaultScenario
+from sim.faults.store import FaultyStore
+from sim.faults.story import Story
+from sim.faults.trace import Trace
+from sim.faults.user import User
+from sim.faults.world import CONTROL, FaultyWorld, machine_of
+from sim.network import Network
+
+CLUSTER = "faults"
+FIRST_SECONDS = 20.0  # in which users submit their first jobs
+SNAPSHOT_SECONDS = 20.0  # between copies of the store that may be restored later
+STEP_SECONDS = 0.5  # between two looks at whether the cluster has settled
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one run. `broken` empty: every promise was kept."""
+
+    scenario: str
+    seed: int
+    broken: str = ""
+    subject: str = ""
+    story: list[str] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    marks: Counter[str] = field(default_factory=Counter)
+    checks: int = 0
+    tasks: int = 0
+    node_seconds: float = 0.0
+    virtual_seconds: float = 0.0
+    settle_seconds: float = 0.0
+    unfenced_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    trace_hash: str = ""
+    plan: tuple[str, ...] = ()
+
+    @property
+    def replay(self) -> str:
+        """The command that does it again."""
+        return f"python -m sim replay --scenario {self.scenario} --seed {self.seed}"
+
+
+def run_seed(
+    scenario: FaultScenario,
+    seed: int,
+    *,
+    checked: bool = True,
+    only: Iterable[str] | None = None,
+    until: float | None = None,
+) -> Outcome:
+    """Carry out one run.
+
+    Args:
+        scenario: what happens how often.
+        seed: decides everything else.
+        checked: look at every event; the trace does not depend on it.
+        only: ids of the faults that strike; all that the seed has drawn if None.
+        until: stop at that virtual time, in seconds.
+    """
+    before = Counter(marks.hits)
+    began = time.perf_counter()
+    ordeal = Ordeal(scenario, seed, checked=checked, only=only)
+    outcome = ordeal.outcome
+    try:
+        ordeal.run(until)
+    except Broken as broken:
+        outcome.broken, outcome.subject = str(broken), broken.subject
+        outcome.story = ordeal.story.of(broken.subject)
+    except AssertionError as error:  # a core's own
+        outcome.broken = f"a core raised {type(error).__name__}: {error}"
+        outcome.story = ordeal.story.of("")
+    finally:
+        ordeal.world.stop()
+    outcome.wall_seconds = time.perf_counter() - began
+    outcome.marks = marks.hits - before
+    ordeal.account()
+    return outcome
+
+
+class Ordeal:
+    """A cluster to which things happen. Faults use its methods to do what they do."""
+
+    def __init__(
+        self,
+        scenario: FaultScenario,
+        seed: int,
+        *,
+        checked: bool = True,
+        only: Iterable[str] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.nodes = [f"node-{i + 1}" for i in range(scenario.nodes)]
+        racks = min(scenario.racks, scenario.nodes)
+        self.racks = [self.nodes[i::racks] for i in range(racks)]
+        self.network = Network(seed, scenario.network)
+        self.world = FaultyWorld(self.network, self._clock)
+        self.story = Story()
+        self.trace = Trace()
+        self.store = FaultyStore()
+        self.user = User(self.world, scenario.work, seed)
+        self.engines: dict[str, FaultyEngine] = {}
+        self.healed = False
+        self.recovering = False  # an operator has decided on unknown containers
+        self.absent: Counter[str] = Counter()  # actors: faults that hold them down
+        self.deaths: Counter[str] = Counter()  # of each actor
+        self.troubled: dict[str, float] = {}  # node: when last nobody there could stop a task
+        self.disturbed = 0.0  # when last something kept the control plane from placing
+        chosen = None if only is None else set(only)
+        plan = draw_plan(scenario, seed)
+        self.plan = [f for f in plan if chosen is None or f.id in chosen]
+        self.outcome = Outcome(scenario.name, seed, plan=tuple(f.id for f in self.plan))
+        self._ends: dict[str, Callable[[], None]] = {}
+        self._old: list[FaultyStore] = []
+        self.checkers = Checkers(self) if checked else None
+        self.world.observe(self._observe)
+        self.world.on_crash = self._crashed
+        if self.checkers is not None:
+            self.world.after_event = self.checkers.after_event
+            self.store.watch = self.checkers.saved
+
+    # --- the run ---
+
+    def run(self, until: float | None = None) -> None:
+        """Both phases.
+
+        Raises:
+            Broken: a promise was not kept.
+        """
+        self._start()
+        world, scenario = self.world, self.scenario
+        for fault in self.plan:
+            world.call_at(fault.at, lambda fault=fault: self._strike(fault))
+        world.run(until=min(scenario.seconds, until or scenario.seconds))
+        if until is not None and until <= scenario.seconds:
+            return
+        self._heal()
+        self._settle(until)
+
+    def account(self) -> None:
+        """What is counted at the end, however it ended."""
+        outcome, now = self.outcome, self.world.now()
+        outcome.virtual_seconds = now
+        outcome.node_seconds = now * len(self.nodes)
+        outcome.trace_hash = self.trace.hexdigest()
+        outcome.tasks = self.trace.tasks
+        network = self.network
+        counted = {"lost": network.lost, "copied": network.copied, "delayed": network.delayed}
+        for what, number in counted.items():
+            if number:
+                outcome.faults[f"messages {what}"] = number
+        if self.checkers is not None:
+            outcome.checks = self.checkers.count
+            outcome.unfenced_seconds = self.checkers.unfenced_seconds
+
+    def _start(self) -> None:
+        self._start_scheduler()
+        self._start_manager()
+        for node in self.nodes:
+            info = NodeInfo(
+                node, self.scenario.cpu_milli, self.scenario.memory_mib, 10_000, boot_id="1"
+            )
+            engine = self.engines[node] = FaultyEngine(info)
+            self.world.start_core(engine_name(node), lambda life, engine=engine: engine)
+            self._start_worker(node)
+        self.user.begin(FIRST_SECONDS)
+        self._keep_copies()
+
+    def _strike(self, fault: Fault) -> None:
+        if self.healed:
+            return
+        self.outcome.faults[fault.kind] += 1
+        self.say(f"! {fault.id} strikes for {fault.lasts:.1f} s")
+        end = KINDS[fault.kind].begin(self, fault)
+        if end is not None:
+            self._ends[fault.id] = end
+            self.world.call_at(self.world.now() + fault.lasts, lambda: self._end(fault.id))
+
+    def _end(self, fault: str) -> None:
+        end = self._ends.pop(fault, None)
+        if end is not None:
+            self.say(f"! {fault} ends")
+            end()
+
+    def _heal(self) -> None:
+        """End every fault: from here on everything works."""
+        for fault in list(self._ends):
+            self._end(fault)
+        self.healed = True
+        self.network.calm = True
+        self.say("! healed")
+
+    def _settle(self, until: float | None) -> None:
+        """Wait until everything is as users were told, for as long as the protocol may take."""
+        healed = self.world.now()
+        bound = self.settle_bound()
+        wrong: list[tuple[str, str]] = []
+        while self.world.now() - healed < bound:
+            if until is not None and self.world.now() >= until:
+                return
+            self.world.run(until=self.world.now() + STEP_SECONDS)
+            self._recover()
+            if self.checkers is None:
+                continue
+            wrong = self.checkers.unsettled()
+            if not wrong:
+                self.outcome.settle_seconds = self.world.now() - healed
+                self.checkers.finish()
+                break
+        else:
+            if wrong:
+                text = "; ".join(text for text, _ in wrong[:5])
+                raise Broken("settled", f"after {bound:.0f} s {text}", wrong[0][1])
+        # The trace must not depend on whether anybody looked.
+        self.world.run(until=max(self.world.now(), healed + bound))
+
+    def settle_bound(self) -> float:
+        """Rule by rule, the longest that healing may take, in seconds."""
+        work = self.scenario.work
+        backoff = 3600.0 if work.defaults else work.backoff_seconds
+        interval = max(1.0, len(self.nodes) / self.scenario.reports_per_second)
+        lease = max(10.0, 5 * interval)
+        grace = (lease + 5.0) * 1.01 / 0.99
+        stop_grace, rounds, roll_out = 10.0, 6.0, 8.0 * work.instances
+        return 3 * interval + grace + backoff + stop_grace + rounds + roll_out
+
+    def _recover(self) -> None:
+        """An operator decides on unknown containers once the cluster is healed."""
+        if not self.world.alive(MANAGER) or self.recovering:
+            return
+        if self.world.core(MANAGER).snapshot().unknown:
+            self.recovering = True
+            self.world.send(MANAGER, Recover(f"recover-{self.world.now():.3f}", "edge/user"))
+            self.world.call_at(self.world.now() + 5.0, self._may_recover_again)
+
+    def _may_recover_again(self) -> None:
+        self.recovering = False
+
+    # --- what faults do ---
+
+    def say(self, text: str) -> None:
+        """Write a line into the story."""
+        self.story.note(self.world.now(), "", text)
+
+    def some_node(self, fault: Fault) -> str:
+        """The node that a fault strikes."""
+        return fault.random().choice(self.nodes)
+
+    def cut(self, links: list[tuple[str, str]]) -> Callable[[], None]:
+        """Cut links; returns what mends them."""
+        self.say(f"! cut {links[:4]}")
+        for link in links:
+            self.network.sever(*link)
+
+        def end() -> None:
+            for link in links:
+                self.network.mend(*link)
+
+        return end
+
+    def crash(self, actor: str) -> Callable[[], None]:
+        """End an actor's process; returns what starts it again."""
+        self._down(actor)
+        return lambda: self._up(actor)
+
+    def crash_between(self, fault: Fault) -> Callable[[], None]:
+        """Have the manager die after its next save; returns what starts it again."""
+        self.world.crash_between.append(fault.id)
+
+        def end() -> None:
+            if fault.id in self.world.crash_between:
+                self.world.crash_between.remove(fault.id)  # there was nothing to save
+            else:
+                self._up(MANAGER)
+
+        return end
+
+    def take_down(self, node: str) -> None:
+        """End a node's worker."""
+        self._down(worker_name(node))
+
+    def bring_up(self, node: str) -> None:
+        """Start it again, unless something else holds it down."""
+        self._up(worker_name(node))
+
+    def freeze(self, node: str) -> Callable[[], None]:
+        """Halt a worker's process; returns what lets it go on."""
+        key = f"frozen/{node}"
+        self.absent[key] += 1
+        self.world.freeze(node)
+
+        def end() -> None:
+            self.absent[key] -= 1
+            if not self.absent[key]:
+                self.troubled[node] = self.world.now()
+                self.world.thaw(node)
+
+        return end
+
+    def trouble(self, node: str, kind: Trouble) -> Callable[[], None]:
+        """Give an engine trouble; returns what ends it."""
+        self.say(f"! engine of {node}: {kind}")
+        self.tell_engine(node, SetTrouble(kind, True))
+
+        def end() -> None:
+            if self.engines[node].has(kind):
+                self.troubled[node] = self.world.now()
+                self.tell_engine(node, SetTrouble(kind, False))
+
+        return end
+
+    def tell_engine(self, node: str, message: Any) -> None:
+        """Have something happen to a node's engine."""
+        self.say(f"! {engine_name(node)}: {message}")
+        self.world.send(engine_name(node), message)
+
+    def break_store(self, why: str, every: int = 1) -> Callable[[], None]:
+        """Let saves fail; returns what repairs the store."""
+        self.store.fail(why, every)
+
+        def end() -> None:
+            self.store.mend()
+
+        return end
+
+    def replace_store(self, fault: Fault, *, lost: bool) -> Callable[[], None]:
+        """The manager dies and comes back with another store; returns what starts it."""
+        self._down(MANAGER)
+        old = FaultyStore() if lost or not self._old else fault.random().choice(self._old).copy()
+        self.say(f"! the store is {'empty' if lost else 'old'} now")
+        self.store = old
+        self._old.clear()
+        self.user.forget()
+        if self.checkers is not None:
+            old.watch = self.checkers.saved
+            self.checkers.store_replaced()
+        return lambda: self._up(MANAGER)
+
+    # --- actors ---
+
+    def stands_still(self, node: str) -> bool:
+        """Can nobody on that node stop a task now?"""
+        engine = self.engines[node]
+        return (
+            not self.world.alive(worker_name(node))
+            or node in self.world.frozen
+            or engine.has("deaf")
+            or engine.has("unreachable")
+        )
+
+    def _down(self, actor: str) -> None:
+        self.absent[actor] += 1
+        if self.world.alive(actor):
+            self.say(f"! {actor} dies")
+            self.deaths[actor] += 1
+            self.world.stop_actor(actor)
+            if actor.startswith("worker/"):
+                self.world.frozen.get(machine_of(actor), []).clear()
+
+    def _up(self, actor: str) -> None:
+        self.absent[actor] -= 1
+        if self.absent[actor] > 0 or self.world.alive(actor):
+            return
+        self.say(f"! {actor} starts")
+        self.disturbed = self.world.now()
+        if actor == MANAGER:
+            self._start_manager()
+        elif actor == SCHEDULER:
+            self._start_scheduler()
+        else:
+            node = machine_of(actor)
+            self.troubled[node] = self.world.now()
+            self._start_worker(node)
+
+    def _crashed(self, actor: str) -> None:
+        self.say(f"! {actor} dies between save and send")
+        self.absent[actor] += 1
+
+    def _start_manager(self) -> None:
+        store, scenario = self.store, self.scenario
+        options = ManagerOptions("epvm", scenario.reports_per_second, scenario.kept_per_node)
+        self.world.start_core(MANAGER, lambda life: Manager(CLUSTER, store.load(), options), store)
+
+    def _start_scheduler(self) -> None:
+        self.world.start_core(SCHEDULER, lambda life: Scheduler(make_policy("epvm")))
+
+    def _start_worker(self, node: str) -> None:
+        self.world.start_core(worker_name(node), lambda life: Worker(node, CLUSTER))
+
+    def _clock(self, machine: str) -> tuple[float, float]:
+        """Rate and offset of a machine's clock."""
+        draw = Random(f"{self.seed} clock {machine}")  # noqa: S311
+        offset = 1000.0 if machine == CONTROL else draw.uniform(0.0, 5000.0)
+        return 1.0 + draw.uniform(-1.0, 1.0) * self.scenario.drift, offset
+
+    def _keep_copies(self) -> None:
+        """Keep copies of the store, as a backup would."""
+        self._old.append(self.store.copy())
+        del self._old[:-10]
+        self.world.call_at(self.world.now() + SNAPSHOT_SECONDS, self._keep_copies)
+
+    def _observe(self, actor: str, message: Any, now: float, effects: list[Any]) -> None:
+        self.story.note(now, actor, message)
+        self.trace.note(actor, message, now)
+        for effect in effects:
+            if isinstance(effect, Save):
+                self.story.note(now, actor, effect)
+                self.trace.saved(effect)
+        if self.checkers is not None:
+            self.checkers.handled(actor, message, now, effects)

@@ -1,0 +1,104 @@
+"""What must be true once everything works again: each thing that is wanted runs, once.
+
+Compares what users were told and what the manager knows with what the engines truly run.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from cube.messages import MANAGER, Snapshot
+from cube.task import NodeState, State, Task
+
+if TYPE_CHECKING:
+    from sim.faults.ordeal import Ordeal
+
+Wrong = tuple[str, str]  # a sentence, and the task, job or node that it is about
+
+
+def unsettled(ordeal: Ordeal) -> list[Wrong]:
+    """Everything that is not yet as it must be."""
+    if not ordeal.world.alive(MANAGER):
+        return [("there is no manager", "")]
+    if ordeal.user.waiting:
+        return [(f"{ordeal.user.waiting} requests are not answered", "")]
+    manager = ordeal.world.core(MANAGER)
+    snapshot = manager.snapshot()
+    placeable = set(manager.placeable())
+    runs = _runs(ordeal)
+    tasks = {task.uid: task for task in snapshot.tasks}
+    wrong = [(f"{node.name} is {node.state}", node.name) for node in snapshot.nodes
+             if node.state is not NodeState.ALIVE]  # fmt: skip
+    wrong += [(f"{fact.uid} on {node} is unknown", fact.uid) for node, fact in snapshot.unknown]
+    for uid, nodes in runs.items():
+        task = tasks.get(uid)
+        if len(nodes) > 1:
+            wrong.append((f"{uid} runs on {nodes}", uid))
+        elif task is None or not task.state.placed:
+            state = "forgotten" if task is None else task.state
+            wrong.append((f"{uid} runs on {nodes[0]} but is {state}", uid))
+    for task in snapshot.tasks:
+        wrong += _task(task, runs.get(task.uid, []), task.uid in placeable)
+    return wrong + _jobs(ordeal, snapshot)
+
+
+def _runs(ordeal: Ordeal) -> dict[str, list[str]]:
+    """By uid, the nodes on which it truly runs."""
+    runs: dict[str, list[str]] = defaultdict(list)
+    for node, engine in ordeal.engines.items():
+        for key in engine.running():
+            runs[key.uid].append(node)
+    return runs
+
+
+def _task(task: Task, nodes: list[str], placeable: bool) -> list[Wrong]:
+    uid = task.uid
+    match task.state:
+        case State.RUNNING if task.phase == 1 and nodes != [task.node]:
+            return [(f"{uid} should run on {task.node}, runs on {nodes}", uid)]
+        case State.STOPPING:
+            return [(f"{uid} is still stopping", uid)]
+        case State.SCHEDULED if task.retry_at is None and not _starts_slowly(task):
+            return [(f"{uid} is still scheduled", uid)]
+        case State.PENDING if placeable:
+            return [(f"{uid} has room and is not placed", uid)]
+        case _:
+            return []
+
+
+def _starts_slowly(task: Task) -> bool:
+    """A task that fails again and again is always on its way somewhere."""
+    labels = dict(task.spec.labels)
+    return "cube.sim.seconds" in labels or "cube.sim.start" in labels
+
+
+def _jobs(ordeal: Ordeal, snapshot: Snapshot) -> list[Wrong]:
+    """Does each job have exactly the tasks that its newest version asks for?"""
+    wrong: list[Wrong] = []
+    rows = {row.info.name for row in snapshot.rows}
+    of_job: dict[str, list[Task]] = defaultdict(list)
+    for task in snapshot.tasks:
+        of_job[task.job].append(task)
+    for job in snapshot.jobs:
+        tasks = of_job[job.name]
+        live = sorted(t.index for t in tasks if not t.state.final)
+        if job.stopped or job.removing:
+            if live:
+                wrong.append((f"{job.name} is stopped, but has {live}", job.name))
+            continue
+        for spec in job.spec.services:
+            if spec.kind.is_batch:
+                continue
+            wanted = sorted(rows) if spec.kind.is_global else _numbers(spec.instances)
+            failed = {t.index for t in tasks if t.state.final}
+            if sorted({*live, *failed} & set(wanted)) != wanted or not set(live) <= set(wanted):
+                wrong.append((f"{job.name} has {live}, wants {wanted}", job.name))
+            stale = [t.id for t in tasks if t.index in live and not t.spec.same_container(spec)]
+            if stale and not job.halted:
+                wrong.append((f"{stale[0]} is not of the newest version", stale[0]))
+    return wrong
+
+
+def _numbers(count: int) -> list[str]:
+    return sorted(str(i + 1) for i in range(count))
