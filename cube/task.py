@@ -245,7 +245,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """A value of the manager itself: cluster, epoch, revision, born, incarnation, patience."""
+    """A value of the manager itself: cluster, epoch, revision, spans, incarnation, patience."""
 
     key: str
     value: str

@@ -104,10 +104,8 @@ class Manager:
         ledger = self._ledger
         ledger.epoch += 1
         ledger.set_meta("epoch", ledger.epoch)
-        if ledger.born is None:
-            ledger.born = int(ledger.now * 1000)
-            ledger.set_meta("born", ledger.born)
-            ledger.set_meta("cluster", ledger.cluster)
+        ledger.set_meta("cluster", ledger.cluster)
+        ledger.begin_span()
         ledger.touched.clear()  # nobody is told anything before it has told us the whole truth
         self._nodes.start()
         ledger.send(MANAGER, Tick(), TICK_SECONDS)

@@ -42,7 +42,7 @@ class Entry:
     life: int = -1  # of its worker
     seq: int = 0
     whole_due: bool = True  # ask for the whole truth until it comes
-    trusted: bool = False  # its whole truth was heard in this life of the manager
+    trusted: bool = False  # its whole truth was heard since we started, or since it was lost
     number: int = 0  # of its newest assignment
     confirmed: bool = True  # does its latest report echo that number?
     numbered_at: float = 0.0

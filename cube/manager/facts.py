@@ -14,6 +14,7 @@ from cube.marks import mark
 from cube.messages import Fact, Phase, Report
 from cube.task import State, Task, TaskEvent, TaskName
 
+SAME_FAILURE_SECONDS = 0.5  # two tellings of one failure differ by less
 MOST_DOUBLINGS = 32  # of a back-off: beyond any maximum
 
 
@@ -37,7 +38,7 @@ def merge(ledger: Ledger, fact: Fact, report: Report) -> bool:
     if fact.phase is Phase.ENDED:
         _ended(ledger, task, fact, report)
     else:
-        _lives(ledger, task, fact)
+        _lives(ledger, task, fact, report)
     return True
 
 
@@ -72,13 +73,7 @@ def gone(ledger: Ledger, task: Task, exit_code: int | None = None) -> None:
 
 def _once_known(ledger: Ledger, fact: Fact, name: TaskName) -> bool:
     """Did this store know the container once, or could it have?"""
-    if fact.uid in ledger.forgotten:
-        return True
-    born = ledger.born if ledger.born is not None else 0
-    task = ledger.task_of(fact.uid)
-    if task is not None and born <= name.incarnation < task.incarnation:
-        return True  # its namesake took its place
-    return born <= name.incarnation <= ledger.known_until
+    return fact.uid in ledger.forgotten or ledger.could_have_made(name.incarnation)
 
 
 def _order(fact: Fact) -> tuple[int, int]:
@@ -92,10 +87,18 @@ def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     mark("returned-task-believed")
     back = ledger.move(task, TaskEvent.PLACED, node=report.node, reason="")
     ledger.task_event("task.returned", f"{task.id} is still on {report.node}", back)
-    _lives(ledger, back, fact)
+    _lives(ledger, back, fact, report)
 
 
-def _lives(ledger: Ledger, task: Task, fact: Fact) -> None:
+def _failures(ledger: Ledger, task: Task, fact: Fact, report: Report) -> tuple[float, ...]:
+    """When charged failures were seen, by our clock; what is known stays, or it would creep."""
+    told = tuple(ledger.now - (report.now - at) for at in fact.failures)
+    known = task.failures
+    later = bool(told) and bool(known) and told[-1] > known[-1] + SAME_FAILURE_SECONDS
+    return told if later or len(told) > len(known) else known
+
+
+def _lives(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     """It starts or runs."""
     seen: dict[str, Any] = {
         "restart": fact.restart,
@@ -103,6 +106,8 @@ def _lives(ledger: Ledger, task: Task, fact: Fact) -> None:
         "reason": fact.reason if task.state is not State.STOPPING else task.reason,
         "healthy": fact.healthy,
         "retry_at": None,
+        # Its end may never have been heard of: the report of it was lost, or we were away.
+        "failures": _failures(ledger, task, fact, report),
     }
     if fact.phase is Phase.RUNNING:
         seen |= {"ports": fact.ports, "handle": fact.handle}
@@ -128,7 +133,7 @@ def _ended(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
         "phase": int(fact.phase),
         "exit_code": fact.exit_code,
         "healthy": None,
-        "failures": tuple(ledger.now - (report.now - at) for at in fact.failures),
+        "failures": _failures(ledger, task, fact, report),
         "reason": fact.reason,
     }
     if not fact.final:

@@ -30,6 +30,7 @@ from cube.task import (
 )
 
 REMEMBERED = 10_000  # answers and forgotten tasks, each
+SPANS = 1000  # starts of the manager that are told apart; older ones are taken together
 
 
 class Ledger:
@@ -42,8 +43,7 @@ class Ledger:
         self.revision = int(saved.meta.get("revision", "0"))
         self.patience = float(saved.meta.get("patience", "0"))  # longest grace granted, seconds
         self.incarnation = int(saved.meta.get("incarnation", "0"))
-        self.born: int | None = int(saved.meta["born"]) if "born" in saved.meta else None
-        self.known_until = self.incarnation  # newest incarnation that the store knew at start
+        self.spans = read_spans(saved.meta.get("spans", ""))  # lives of managers on this store
         self.jobs = dict(saved.jobs)
         self.tasks: dict[str, Task] = {}  # by id: the newest incarnation
         self.volumes = dict(saved.volumes)
@@ -191,6 +191,27 @@ class Ledger:
         """Save a value of the manager itself."""
         self._save(Meta(key, str(value)))
 
+    def begin_span(self) -> None:
+        """A manager starts: whatever it makes from now on is younger than this moment.
+
+        Between two spans nobody made anything with this store. A container from such a gap was
+        made by a manager whose store is gone.
+        """
+        if self.spans:
+            self.spans[-1] = (self.spans[-1][0], max(self.incarnation, self.spans[-1][0]))
+        self.spans.append((max(self.incarnation + 1, int(self.now * 1000)), 0))
+        if len(self.spans) > SPANS:
+            (first, _), (_, last) = self.spans[:2]
+            self.spans[:2] = [(first, last)]
+        self.set_meta("spans", " ".join(f"{a}-{b}" for a, b in self.spans))
+
+    def could_have_made(self, incarnation: int) -> bool:
+        """Can a manager have made tasks of that incarnation with this very store?"""
+        *ended, (start, _) = self.spans
+        return start <= incarnation <= self.incarnation or any(
+            first <= incarnation <= last for first, last in ended
+        )
+
     def grant_patience(self, seconds: float) -> None:
         """Save how long nodes may be silent: the next life of the manager must wait as long."""
         self.patience = seconds
@@ -318,6 +339,12 @@ class Ledger:
             counts[row] -= 1
             if not counts[row]:
                 del counts[row]
+
+
+def read_spans(text: str) -> list[tuple[int, int]]:
+    """Lives of managers as saved: first and last incarnation each may have given, oldest first."""
+    pairs = (part.partition("-") for part in text.split())
+    return [(int(first), int(last)) for first, _, last in pairs]
 
 
 def volume_name(job: str, kind: str, source: str) -> str:

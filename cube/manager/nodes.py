@@ -92,6 +92,7 @@ class Nodes:
         """Declare a node lost; what it ran is placed elsewhere."""
         mark("node-lost")
         silence = self._ledger.now - entry.heard
+        entry.trusted = False  # what it still runs must be heard before it is given more
         self._become(entry, NodeState.LOST, f"silent for {silence:.0f} s")
         for task in self._ledger.on(entry.name):
             lose_task(self._ledger, task, entry.name)
@@ -107,7 +108,7 @@ class Nodes:
         row = self._ledger.fleet.row_of(entry.name)
         if row is None:
             return
-        is_open = entry.state is NodeState.ALIVE and not entry.engine_error
+        is_open = entry.state is NodeState.ALIVE and entry.trusted and not entry.engine_error
         if is_open and not self._ledger.fleet.open[row]:
             self._ledger.gained[row] = None
         self._ledger.fleet.set_open(row, is_open)
@@ -229,6 +230,7 @@ class Nodes:
                 mark("absence-means-nothing")
         if not entry.trusted:
             entry.trusted = True
+            self._open(entry)
             self._ledger.touched[entry.name] = None
 
     def recover(self) -> int:

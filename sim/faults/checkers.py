@@ -102,6 +102,8 @@ class OneCopy(Checker):
     def _twice(self, key: RunKey, node: str, copies: set[tuple[str, RunKey]], now: float) -> None:
         others = sorted(copies - {(node, key)})
         for where, other in others:
+            if other[:2] in self.ordeal.orphans or key[:2] in self.ordeal.orphans:
+                continue  # an operator decides on what the store never knew
             if where == node and not self._excused(where, now):
                 raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
             spec = self.ordeal.engines[where].containers[other].run.spec
@@ -157,25 +159,21 @@ class KillsAreWanted(Checker):
 class ForgetfulDestroysNothing(Checker):
     """What a lost or old store never knew runs on until an operator decides."""
 
-    def __init__(self, ordeal: Ordeal) -> None:
-        super().__init__(ordeal)
-        self._orphans: set[tuple[str, int]] = set()
-
     def store_replaced(self) -> None:
         saved = self.ordeal.store.load().tasks
         for engine in self.ordeal.engines.values():
             for key in engine.running():
                 task = saved.get(key.uid)
                 if task is None or task.attempt < key.attempt:
-                    self._orphans.add((key.uid, key.attempt))
+                    self.ordeal.orphans.add((key.uid, key.attempt))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if not self._orphans or not actor.startswith("engine/") or self.ordeal.healed:
+        if not self.ordeal.orphans or not actor.startswith("engine/") or self.ordeal.healed:
             return
         if isinstance(message, Kill | Discard):
             key = message.key
             fenced = self._is_fenced(machine_of(actor), key)
-            if (key.uid, key.attempt) in self._orphans and not fenced:
+            if (key.uid, key.attempt) in self.ordeal.orphans and not fenced:
                 text = f"{type(message).__name__} of {key}, which this store never knew"
                 raise Broken("a forgetful manager destroys nothing", text, key.uid)
 

@@ -137,6 +137,7 @@ class Ordeal:
         self.recovering = False  # an operator has decided on unknown containers
         self.absent: Counter[str] = Counter()  # actors: faults that hold them down
         self.deaths: Counter[str] = Counter()  # of each actor
+        self.orphans: set[tuple[str, int]] = set()  # attempts that ran when their store was lost
         self.troubled: dict[str, float] = {}  # node: when last nobody there could stop a task
         self.disturbed = 0.0  # when last something kept the control plane from placing
         chosen = None if only is None else set(only)
