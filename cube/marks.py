@@ -31,6 +31,8 @@ MARKS = {
     "unknown-container": "a container that the store never knew was listed for recovery",
     "unknown-removed": "an operator had unknown containers removed",
     "lease-ended": "a worker stopped tasks whose lease had ended",
+    "restart-fenced": "a restart that was due waited for its lease to be renewed",
+    "start-postponed": "a start that was wanted waited for its lease to be renewed",
     "lease-regained": "a stopped worker heard its manager again, and took its tasks up",
     "round-abandoned": "a round was not answered in time",
     "round-stale": "an answer to another round was dropped",

@@ -26,6 +26,8 @@ def merge(ledger: Ledger, fact: Fact, report: Report) -> bool:
         return _once_known(ledger, fact, name)
     if fact.attempt > task.attempt:
         return False  # placed by a manager whose store was newer than ours
+    if fact.attempt == task.attempt and task.state.placed and task.node != report.node:
+        return False  # so was this: we placed that attempt, but elsewhere
     if fact.attempt < task.attempt or task.state.final:
         if fact.phase is not Phase.ENDED and not task.state.final:
             mark("older-attempt-returned")
@@ -33,7 +35,7 @@ def merge(ledger: Ledger, fact: Fact, report: Report) -> bool:
     if task.state is State.PENDING:
         _returned(ledger, task, fact, report)
         return True
-    if task.node != report.node or _order(fact) < (task.restart, task.phase):
+    if _order(fact) < (task.restart, task.phase):
         return True
     if fact.phase is Phase.ENDED:
         _ended(ledger, task, fact, report)

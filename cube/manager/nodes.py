@@ -163,6 +163,8 @@ class Nodes:
                 if not merge(self._ledger, fact, report):
                     self._strangers.seen(entry, fact)
                 told = (fact, self._ledger.task_of(fact.uid))
+            if fact.uid in entry.unknown and _is_here(told[1], fact, entry.name):
+                self._strangers.adopted(entry, fact.uid)
             seen[fact.uid] = told
         if report.whole:
             entry.seen = seen
@@ -293,6 +295,19 @@ class Nodes:
             () if info is None else info.labels,
             entry.engine_error,
         )
+
+
+def _is_here(task: Task | None, fact: Fact, node: str) -> bool:
+    """Is that container the task's, and on the node where it belongs?"""
+    return (
+        task is not None
+        and task.state.placed
+        and (task.node, task.attempt)
+        == (
+            node,
+            fact.attempt,
+        )
+    )
 
 
 def _wanted(task: Task) -> Wanted:

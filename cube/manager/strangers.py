@@ -36,6 +36,12 @@ class Strangers:
             text = f"{fact.uid} on {entry.name} is unknown to the store; `cube recover` decides"
             self._ledger.event("manager.recovery", text, task=fact.uid, node=entry.name)
 
+    def adopted(self, entry: Entry, uid: str) -> None:
+        """A task of ours is that container now: it is counted as a task."""
+        entry.discard.discard(uid)
+        self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
+        self._ledger.touched[entry.name] = None
+
     def row_entered(self, entry: Entry) -> None:
         """The node has a row now: count there what was seen before."""
         for fact in entry.unknown.values():

@@ -68,6 +68,7 @@ class Worker:
         self._reports = Reports(node, cluster)
         self._telling = Telling(self._reports, self._held)
         self._lease = Lease()
+        self._postponed = False  # does a start wait for the lease to be renewed?
         self._list_at = FOREVER
         self._armed = FOREVER  # when the earliest Tick under way arrives
         self._effects: list[Effect] = []
@@ -84,7 +85,7 @@ class Worker:
             case Exited():
                 self._exited(message, now)
             case RestartDue():
-                self._restart(message.key)
+                self._restart(message.key, now)
             case Tick():
                 self._tick(now)
             case Measured():
@@ -195,10 +196,13 @@ class Worker:
 
     def _unfence(self, now: float) -> None:
         """The manager speaks again: what it still wants may run again."""
+        if self._lease.is_over(now):
+            return  # its word was so long on the way that nothing may rest on it
         fenced = [h for h in self._held.values() if h.fenced and h.phase is Phase.ENDED]
         for held in fenced:
             held.fenced = False
-        if fenced:
+            self._schedule_restart(held, now)  # if it was waiting for one
+        if fenced or self._postponed:
             mark("lease-regained")
             self._reconcile(now)
 
@@ -217,9 +221,15 @@ class Worker:
                 self._telling.changed(key)
             elif wanted is not None and wanted.run and held.lies_idle:
                 self._take_up(key, held, now)
+        self._postponed = False
         for key, wanted in self._wanted.items():
-            if key not in self._held:
-                self._take_on(key, wanted)
+            if key in self._held:
+                continue
+            if wanted.run and wanted.spec.on_disconnect == "stop" and self._lease.is_over(now):
+                self._postponed = True
+                mark("start-postponed")
+                continue
+            self._take_on(key, wanted)
         self._lease.watch(self._held.values())
 
     def _take_on(self, key: Key, wanted: Wanted) -> None:
@@ -303,12 +313,16 @@ class Worker:
         if held.retry_at is not None:
             self._send(self._name, RestartDue(held.key), max(held.retry_at - now, 0.0))
 
-    def _restart(self, key: RunKey) -> None:
+    def _restart(self, key: RunKey, now: float) -> None:
         held = self._find(key)
         if held is None or held.retry_at is None or self._reports.engine_error:
             return  # after the engine's return, Listed takes it up
         wanted = self._wanted.get((held.uid, held.attempt))
         if wanted is None or not wanted.run:
+            return
+        if held.on_disconnect == "stop" and self._lease.is_over(now):
+            held.fenced = True  # somebody else may have its place by now
+            mark("restart-fenced")
             return
         for old in sorted(held.leftovers):  # the run that just ended stays for its logs
             self._send(self._engine, Discard(RunKey(held.uid, held.attempt, old)))

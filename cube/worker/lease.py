@@ -28,6 +28,10 @@ class Lease:
         """When tasks that may not outlive it are stopped."""
         return self._since + self.seconds if self._watched else FOREVER
 
+    def is_over(self, now: float) -> bool:
+        """May tasks that must not outlive it run no longer, nor begin to?"""
+        return now >= self._since + self.seconds
+
     def renew(self, sent: float) -> None:
         """A report that was sent then has been answered."""
         self._since = max(self._since, sent)

@@ -142,6 +142,7 @@ class KillsAreWanted(Checker):
 
     def _told(self, actor: str, assign: Assign) -> None:
         wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
+        self._unwanted[actor] |= {(w.uid, w.attempt) for w in assign.tasks if not w.run}
         engine = self.ordeal.engines[machine_of(actor)]
         here = {(key.uid, key.attempt) for key in engine.containers}
         self._unwanted[actor] |= {k for k in here - wanted if k[0] not in assign.keep}
@@ -172,12 +173,15 @@ class ForgetfulDestroysNothing(Checker):
             return
         if isinstance(message, Kill | Discard):
             key = message.key
-            fenced = self._is_fenced(machine_of(actor), key)
-            if (key.uid, key.attempt) in self.ordeal.orphans and not fenced:
+            if key[:2] in self.ordeal.orphans and not self._is_excused(machine_of(actor), key):
                 text = f"{type(message).__name__} of {key}, which this store never knew"
                 raise Broken("a forgetful manager destroys nothing", text, key.uid)
 
-    def _is_fenced(self, node: str, key: RunKey) -> bool:
+    def _is_excused(self, node: str, key: RunKey) -> bool:
+        """Is it fenced, ended, placed anew while its node was silent, or placed where it already was?"""
+        task = self.ordeal.store.load().tasks.get(key.uid)
+        if task is not None and (task.attempt > key.attempt or task.node == node):
+            return True
         held = self.ordeal.engines[node].containers.get(key)
         return held is None or held.run.spec.on_disconnect == "stop" or held.ended is not None
 
@@ -266,8 +270,11 @@ class Budgets(Checker):
         failures = self._failures.get((run.key.uid, run.key.attempt), [])
         lately = sum(at > since for at in failures)
         # What a worker learnt and nobody else heard dies with it: one failure per crash.
-        crashes = self.ordeal.deaths[worker_name(node)]
-        if lately > policy.attempts + crashes:
+        # What only a lost store knew is forgotten with it.
+        forgotten = self.ordeal.deaths[worker_name(node)]
+        forgotten += self.ordeal.outcome.faults["store-lost"] * (policy.attempts + 1)
+        forgotten += self.ordeal.outcome.faults["store-old"] * (policy.attempts + 1)
+        if lately > policy.attempts + forgotten:
             raise Broken("budgets", f"{run.key} starts after {lately} failures", run.key.uid)
 
 

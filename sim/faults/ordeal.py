@@ -255,7 +255,9 @@ class Ordeal:
         interval = max(1.0, len(self.nodes) / self.scenario.reports_per_second)
         lease = max(10.0, 5 * interval)
         grace = (lease + 5.0) * 1.01 / 0.99
-        stop_grace, rounds, roll_out = 10.0, 6.0, 8.0 * work.instances
+        stop_grace, rounds = 10.0, 6.0
+        # One instance after the other: each may take its grace to stop, and 5 s to come up.
+        roll_out = (stop_grace + 5.0) * max(work.instances, len(self.nodes))
         return 3 * interval + grace + backoff + stop_grace + rounds + roll_out
 
     def _recover(self) -> None:

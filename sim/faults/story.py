@@ -50,7 +50,7 @@ def _told(thing: Any, subject: str) -> str:
             return f"saves {'; '.join(states)}" if states else ""
         case Report():
             facts = [
-                f"{f.uid} a{f.attempt} r{f.restart} {f.phase.name}{' final' if f.final else ''}"
+                f"{f.uid} a{f.attempt} r{f.restart} {f.phase.name}{' final' if f.final else ''} f{len(f.failures)}"
                 for f in thing.facts
                 if subject in f.uid or subject == thing.node
             ]
@@ -59,7 +59,7 @@ def _told(thing: Any, subject: str) -> str:
             return f"{head}: {'; '.join(facts)}" if facts else ""
         case Assign():
             tasks = [
-                f"{w.uid} a{w.attempt}{'' if w.run else ' stop'}"
+                f"{w.uid} a{w.attempt} f{len(w.failures)}{'' if w.run else ' stop'}"
                 for w in thing.tasks
                 if subject in w.uid or subject == thing.node
             ]
@@ -78,4 +78,4 @@ def _told(thing: Any, subject: str) -> str:
 
 
 def _state(task: Task) -> str:
-    return f"{task.uid} {task.state} on {task.node} a{task.attempt} r{task.restart} p{task.phase}"
+    return f"{task.uid} {task.state} on {task.node} a{task.attempt} r{task.restart} p{task.phase} f{len(task.failures)}"
