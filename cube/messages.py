@@ -164,6 +164,25 @@ class Recover:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Move a node's tasks elsewhere and give it no new ones; `on` False: let it have some again."""
+
+    request: str
+    node: str
+    reply_to: str = ""
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareLost:
+    """An operator knows that a silent node is gone: place its tasks elsewhere at once (rule 8)."""
+
+    request: str
+    node: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The manager's answer to one request.
 

@@ -7,7 +7,7 @@ new one, and the new one is what is saved.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
 
@@ -166,6 +166,7 @@ class Task:
     handle: str = ""  # the engine's id of the container
     decision: Decision | None = None  # the latest placement decision, or why there was none
     lost: bool = False  # it waits because its node was lost: if that returns, so does the task
+    displaced: bool = False  # it was stopped because its own node has no place for it now
 
     @property
     def uid(self) -> str:
@@ -225,6 +226,7 @@ class Node:
     datacenter: str
     labels: tuple[tuple[str, str], ...]
     note: str = ""  # why it takes no new tasks
+    draining: bool = False  # an operator wants it empty
 
 
 # --- records that are not tasks, jobs or nodes -------------------------------------------
@@ -272,6 +274,15 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeMark:
+    """What an operator decided about a node; it holds whether the node is there or not."""
+
+    node: str
+    draining: bool
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """Delete the record of that kind and key."""
 
@@ -280,7 +291,7 @@ class Forget:
     revision: int
 
 
-Record = Task | Job | Event | Meta | Answer | Volume | Forget
+Record = Task | Job | Event | Meta | Answer | Volume | NodeMark | Forget
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,3 +303,4 @@ class Saved:
     tasks: dict[str, Task]  # by uid
     volumes: dict[str, Volume]
     answers: dict[str, Answer]
+    node_marks: dict[str, NodeMark] = field(default_factory=dict)  # by node

@@ -14,6 +14,7 @@ from cube.manager import Manager
 from cube.messages import (
     MANAGER,
     SCHEDULER,
+    Drain,
     Look,
     NodeInfo,
     Remove,
@@ -118,6 +119,9 @@ class SmallCluster:
 
     def remove(self, job: str, force: bool = False) -> Reply:
         return self.send(lambda request, edge: Remove(request, job, edge, force))
+
+    def drain(self, node: str, on: bool = True) -> Reply:
+        return self.send(lambda request, edge: Drain(request, node, edge, on))
 
     def send(self, make: Callable[[str, str], Any]) -> Reply:
         request = f"request-{next(self.requests)}"

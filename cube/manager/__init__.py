@@ -2,16 +2,17 @@
 
 This file is its table of contents: one line per message. Every message ends in the same few steps,
 which bring the cluster towards what is wanted: queue what became pending, ask for placements, tell
-the nodes. `ledger` holds what is known, `jobs` what users ask for, `rollout` new versions, `rounds`
-placement, `nodes` reports and assignments, `facts` what reports say of tasks, `strangers` what the
-store never knew.
+the nodes. `ledger` holds what is known, `jobs` what users ask for, `rollout` new versions, `drain`
+nodes that are to be emptied, `rounds` placement, `nodes` reports and assignments, `facts` what
+reports say of tasks, `strangers` what the store never knew.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from cube.manager.drain import Draining
 from cube.manager.jobs import Jobs, record_answer
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
@@ -19,6 +20,8 @@ from cube.manager.rounds import Rounds
 from cube.marks import mark
 from cube.messages import (
     MANAGER,
+    DeclareLost,
+    Drain,
     Effect,
     Look,
     NeedFleet,
@@ -39,6 +42,7 @@ from cube.messages import (
 from cube.task import Saved
 
 TICK_SECONDS = 1.0
+Request: TypeAlias = Submit | Stop | Remove | Recover | Drain | DeclareLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Manager:
         self._nodes = Nodes(self._ledger, self._options.reports_per_second)
         self._rounds = Rounds(self._ledger, self._nodes)
         self._jobs = Jobs(self._ledger)
+        self._draining = Draining(self._ledger, self._nodes, self._jobs)
         self._store_down = ""
         self._trouble = ""  # the latest message that was set aside
 
@@ -71,12 +76,12 @@ class Manager:
                 self._wake()
             case Report():
                 if self._nodes.report(message):
-                    self._jobs.node_joined(message.node)
+                    self._jobs.node_changed(message.node)
             case Placed():
                 self._rounds.placed(message)
             case NeedFleet():
                 self._rounds.need_fleet(message)
-            case Submit() | Stop() | Remove() | Recover():
+            case Submit() | Stop() | Remove() | Recover() | Drain() | DeclareLost():
                 self._request(message)
             case Look():
                 self._ledger.send(
@@ -113,6 +118,7 @@ class Manager:
     def _tick(self) -> None:
         self._nodes.tick()
         self._rounds.tick()
+        self._draining.step()
         self._ledger.send(MANAGER, Tick(), TICK_SECONDS)
 
     def _set_aside(self, message: SetAside) -> None:
@@ -121,7 +127,7 @@ class Manager:
         self._ledger.event("actor.failed", text)
         self._trouble = text
 
-    def _request(self, message: Submit | Stop | Remove | Recover) -> None:
+    def _request(self, message: Request) -> None:
         """Do what a user asks, once, and answer."""
         known = self._ledger.answers.get(message.request)
         if self._store_down:
@@ -138,7 +144,7 @@ class Manager:
         if message.reply_to:
             self._ledger.send(message.reply_to, reply)
 
-    def _do(self, message: Submit | Stop | Remove | Recover) -> Reply:
+    def _do(self, message: Request) -> Reply:
         match message:
             case Submit():
                 return self._jobs.submit(message)
@@ -149,6 +155,10 @@ class Manager:
             case Recover():
                 count = self._nodes.recover()
                 return Reply(message.request, "ok", f"removing {count} unknown containers")
+            case Drain():
+                return self._draining.drain(message)
+            case DeclareLost():
+                return self._draining.declare_lost(message)
 
     def _settle(self) -> None:
         """Let follow what must follow, whatever the message was."""
@@ -173,7 +183,7 @@ class Manager:
             self._options.policy,
             tuple(ledger.jobs.values()),
             tuple(ledger.tasks.values()),
-            tuple(nodes.view(e) for e in nodes.entries.values()),
+            tuple(nodes.view(e, self._draining.note(e.name)) for e in nodes.entries.values()),
             ledger.fleet.changed_since(0),
             tuple((v.name, v.node) for v in ledger.volumes.values()),
             unknown,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from cube.fleet import suits
 from cube.manager.ledger import Ledger
-from cube.manager.rollout import Rollout
+from cube.manager.rollout import Rollout, is_ending
 from cube.messages import Remove, Reply, Stop, Submit
 from cube.spec import Demand, JobSpec, TaskSpec
 from cube.task import Answer, Job, State, Task, TaskEvent
@@ -76,17 +76,23 @@ class Jobs:
                 task = self._ledger.tasks.get(f"{new.name}/{spec.name}/{index}")
                 if (
                     task is None
-                    or _is_ending(task)
+                    or is_ending(task)
                     or (task.state.final and (stopped or _renews(task, spec, before, again)))
                 ):
                     yield spec, index
 
     def _indexes(self, job: JobSpec, spec: TaskSpec) -> Iterator[str]:
         if spec.kind.is_global:
-            fleet, demand = self._ledger.fleet, Demand.of(job, spec)
-            yield from (n for row, n in enumerate(fleet.names) if suits(fleet.info(row), demand))
+            for row, name in enumerate(self._ledger.fleet.names):
+                if self._has_place(job, spec, row):
+                    yield name
         else:
             yield from map(str, range(1, spec.instances + 1))
+
+    def _has_place(self, job: JobSpec, spec: TaskSpec, row: int) -> bool:
+        """Is this node to have an instance of a global service?"""
+        info = self._ledger.fleet.info(row)
+        return info.name not in self._ledger.draining and suits(info, Demand.of(job, spec))
 
     def _make(self, job: Job, instances: list[Instance]) -> None:
         """Make these tasks; one that is on its way out turns back instead."""
@@ -94,8 +100,10 @@ class Jobs:
         for spec, index in instances:
             task_id = f"{job.name}/{spec.name}/{index}"
             old = self._ledger.tasks.get(task_id)
-            if old is not None and _is_ending(old):
-                self._ledger.move(old, TaskEvent.REPLACE, then="pending", reason="")
+            if old is not None and is_ending(old):
+                self._ledger.move(
+                    old, TaskEvent.REPLACE, then="pending", reason="", displaced=False
+                )
                 continue
             self._ledger.add(
                 Task(
@@ -162,34 +170,33 @@ class Jobs:
             elif not job.stopped and self._rollout.step(job):
                 self._dirty[name] = None
 
-    def node_joined(self, node: str) -> None:
-        """Give a node its instances of the global services, now that it offers something new."""
+    def node_changed(self, node: str) -> None:
+        """Give a node its instances of the global services: it joined, or offers something else."""
         row = self._ledger.fleet.row_of(node)
         if row is None:
             return
         for job in list(self._ledger.jobs.values()):
             if job.stopped or not any(s.kind.is_global for s in job.spec.services):
                 continue
-            known = self._ledger.of_job[job.name]
             lacking = [
                 (spec, node)
                 for spec in job.spec.services
                 if spec.kind.is_global
-                and f"{job.name}/{spec.name}/{node}" not in known
-                and suits(self._ledger.fleet.info(row), Demand.of(job.spec, spec))
+                and self._may_come(f"{job.name}/{spec.name}/{node}")
+                and self._has_place(job.spec, spec, row)
             ]
             self._make(job, lacking)
             self._dirty[job.name] = None  # it may have ceased to suit
 
-
-def _is_ending(task: Task) -> bool:
-    """Is it being stopped for good?"""
-    return task.state is State.STOPPING and task.then == "stopped"
+    def _may_come(self, task_id: str) -> bool:
+        """Was it never there, or did it leave only because its node had no place for it?"""
+        task = self._ledger.tasks.get(task_id)
+        return task is None or task.displaced
 
 
 def stop_task(ledger: Ledger, task: Task, reason: str = "stopped by a user") -> None:
     """Have a task end for good."""
-    ledger.move(task, TaskEvent.STOP, then="stopped", reason=reason)
+    ledger.move(task, TaskEvent.STOP, then="stopped", reason=reason, displaced=False)
 
 
 def _renews(task: Task, spec: TaskSpec, before: TaskSpec | None, again: bool) -> bool:

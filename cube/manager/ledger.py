@@ -19,6 +19,7 @@ from cube.task import (
     Forget,
     Job,
     Meta,
+    NodeMark,
     Record,
     Saved,
     State,
@@ -48,6 +49,7 @@ class Ledger:
         self.tasks: dict[str, Task] = {}  # by id: the newest incarnation
         self.volumes = dict(saved.volumes)
         self.answers = dict(saved.answers)
+        self.draining = {name: None for name, mark in saved.node_marks.items() if mark.draining}
         self.fleet = Fleet()
         self.of_job: dict[str, dict[str, None]] = {name: {} for name in self.jobs}
         self.on_node: dict[str, dict[str, None]] = {}
@@ -186,6 +188,14 @@ class Ledger:
         if len(self.answers) > REMEMBERED:
             del self.answers[next(iter(self.answers))]
         self._save(answer)
+
+    def mark_node(self, node: str, *, draining: bool) -> None:
+        """Save that a node is to be empty, or no longer."""
+        if draining:
+            self.draining[node] = None
+        else:
+            self.draining.pop(node, None)
+        self._save(NodeMark(node, draining, self.next_revision()))
 
     def set_meta(self, key: str, value: object) -> None:
         """Save a value of the manager itself."""

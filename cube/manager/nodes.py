@@ -86,14 +86,13 @@ class Nodes:
             mark("manager-cut-off")
         else:
             for entry in overdue:
-                self._lose(entry)
+                self.lose(entry, f"silent for {now - entry.heard:.0f} s")
 
-    def _lose(self, entry: Entry) -> None:
+    def lose(self, entry: Entry, why: str) -> None:
         """Declare a node lost; what it ran is placed elsewhere."""
         mark("node-lost")
-        silence = self._ledger.now - entry.heard
         entry.trusted = False  # what it still runs must be heard before it is given more
-        self._become(entry, NodeState.LOST, f"silent for {silence:.0f} s")
+        self._become(entry, NodeState.LOST, why)
         for task in self._ledger.on(entry.name):
             lose_task(self._ledger, task, entry.name)
 
@@ -101,14 +100,20 @@ class Nodes:
         entry.state, entry.since = state, self._ledger.now
         text = f"{entry.name} is {state}: {why}"
         self._ledger.event(f"node.{state}", text, node=entry.name)
-        self._open(entry)
+        self.open_or_close(entry)
 
-    def _open(self, entry: Entry) -> None:
+    def is_silent(self, entry: Entry) -> bool:
+        """Has it missed reports, or not sent one since the manager started?"""
+        patience = SUSPECT_INTERVALS * self.grants.interval
+        return entry.info is None or self._ledger.now - entry.heard > patience
+
+    def open_or_close(self, entry: Entry) -> None:
         """Let the fleet know whether the node takes new tasks."""
         row = self._ledger.fleet.row_of(entry.name)
         if row is None:
             return
-        is_open = entry.state is NodeState.ALIVE and entry.trusted and not entry.engine_error
+        works = entry.state is NodeState.ALIVE and entry.trusted and not entry.engine_error
+        is_open = works and entry.name not in self._ledger.draining
         if is_open and not self._ledger.fleet.open[row]:
             self._ledger.gained[row] = None
         self._ledger.fleet.set_open(row, is_open)
@@ -137,7 +142,7 @@ class Nodes:
             entry.patience = 0.0
         if report.engine_error != entry.engine_error:
             entry.engine_error = report.engine_error
-            self._open(entry)
+            self.open_or_close(entry)
         if entry.info is not None and entry.state is not NodeState.ALIVE:
             fresh = self._ledger.now - entry.numbered_at <= self.grants.interval
             if entry.confirmed or fresh or entry.state is NodeState.LOST:
@@ -232,7 +237,7 @@ class Nodes:
                 mark("absence-means-nothing")
         if not entry.trusted:
             entry.trusted = True
-            self._open(entry)
+            self.open_or_close(entry)
             self._ledger.touched[entry.name] = None
 
     def recover(self) -> int:
@@ -280,8 +285,8 @@ class Nodes:
         )
         self._ledger.send(worker_name(entry.name), assign)
 
-    def view(self, entry: Entry) -> Node:
-        """The node as users see it."""
+    def view(self, entry: Entry, drain: str) -> Node:
+        """The node as users see it; `drain` says how far it has been emptied, if it is to be."""
         row = self._ledger.fleet.row_of(entry.name)
         info = entry.info
         return Node(
@@ -293,7 +298,8 @@ class Nodes:
             "" if info is None else info.engine,
             "" if info is None else info.datacenter,
             () if info is None else info.labels,
-            entry.engine_error,
+            "; ".join(filter(None, (entry.engine_error, drain))),
+            entry.name in self._ledger.draining,
         )
 
 

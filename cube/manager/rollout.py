@@ -44,7 +44,7 @@ class Rollout:
         if failing is not None:
             self._halt(job, failing)
             return False
-        if all(self._is_up(t) for t in replaced):
+        if all(is_up(t, self._ledger.now) for t in replaced):
             self._replace(job, outdated[0])
         return True
 
@@ -52,10 +52,12 @@ class Rollout:
         """Stop tasks of services or indexes that the job no longer has."""
         for task in tasks:
             spec = job.spec.service(task.service)
-            wanted = spec is not None and self._has_place(job, spec, task)
-            if not wanted and not (task.state is State.STOPPING and task.then == "stopped"):
-                why = "no longer part of the job"
-                self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why)
+            if (spec is not None and self._has_place(job, spec, task)) or is_ending(task):
+                continue
+            away = spec is not None and spec.kind.is_global and task.spec.kind.is_global
+            drains = away and task.index in self._ledger.draining
+            why = f"{task.index} is draining" if drains else "no longer part of the job"
+            self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why, displaced=away)
 
     def _has_place(self, job: Job, spec: TaskSpec, task: Task) -> bool:
         """Has the service an instance like this: in number, or on a node that it asks for?"""
@@ -63,6 +65,8 @@ class Rollout:
             return False  # its index means something else now
         if not spec.kind.is_global:
             return int(task.index) <= spec.instances
+        if task.index in self._ledger.draining:
+            return False
         fleet = self._ledger.fleet
         row = fleet.row_of(task.index)
         return row is None or suits(fleet.info(row), Demand.of(job.spec, spec))
@@ -121,14 +125,21 @@ class Rollout:
         self._ledger.put_job(replace(job, halted=why))
         self._ledger.event("job.halted", f"{job.name} halted: {why}", job=job.name, task=task.id)
 
-    def _is_up(self, task: Task) -> bool:
-        if task.state is not State.RUNNING or task.phase != Phase.RUNNING:
-            return task.state.final
-        if task.spec.kind.is_batch:
-            return True
-        if task.spec.has_health:
-            return task.healthy is True
-        return self._ledger.now - task.since >= SETTLE_SECONDS
+
+def is_up(task: Task, now: float) -> bool:
+    """Does it do its work, or has it ended: may the next one be stopped?"""
+    if task.state is not State.RUNNING or task.phase != Phase.RUNNING:
+        return task.state.final
+    if task.spec.kind.is_batch:
+        return True
+    if task.spec.has_health:
+        return task.healthy is True
+    return now - task.since >= SETTLE_SECONDS
+
+
+def is_ending(task: Task) -> bool:
+    """Is it being stopped for good?"""
+    return task.state is State.STOPPING and task.then == "stopped"
 
 
 def _fails(task: Task) -> bool:

@@ -190,6 +190,8 @@ class Rounds:
             return f"volume {names} is on {node}, which is not part of the cluster"
         if entry.state is NodeState.LOST:
             return f"volume {names} is on {node}, lost"
+        if node in self._ledger.draining:
+            return f"volume {names} is on {node}, which is draining"
         return ""
 
     def _say(self, task: Task, reason: str) -> None:

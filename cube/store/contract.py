@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cube.task import Answer, Event, Forget, Job, Meta, Record, Saved, Task, Volume
+from cube.task import Answer, Event, Forget, Job, Meta, NodeMark, Record, Saved, Task, Volume
 
-RECORDS = frozenset({Task, Job, Event, Meta, Answer, Volume, Forget})
+RECORDS = frozenset({Task, Job, Event, Meta, Answer, Volume, NodeMark, Forget})
 
 
 class StoreError(Exception):

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TypeVar
 
 from cube.store.contract import KEPT, Kept, StoreError, check_records
-from cube.task import Answer, Event, Forget, Job, Meta, Record, Saved, Task, Volume
+from cube.task import Answer, Event, Forget, Job, Meta, NodeMark, Record, Saved, Task, Volume
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class MemoryStore:
                 dict(saved.tasks),
                 dict(saved.volumes),
                 dict(saved.answers),
+                dict(saved.node_marks),
             )
 
     def save(self, records: Sequence[Record]) -> None:
@@ -92,6 +93,8 @@ class MemoryStore:
                 saved.answers[record.request] = record
             case Volume():
                 saved.volumes[record.name] = record
+            case NodeMark():
+                saved.node_marks[record.node] = record
             case Forget():
                 self._forget(record)
 

@@ -1,4 +1,4 @@
-"""The six tables, and the steps from each older form of them to the present one.
+"""The seven tables, and the steps from each older form of them to the present one.
 
 A step is never changed once released; a new one is added at the end. The number of steps taken
 stands in the database's `user_version`.
@@ -30,6 +30,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE answers (request TEXT PRIMARY KEY, revision INTEGER NOT NULL,"
         " body TEXT NOT NULL)",
         "CREATE INDEX answers_revision ON answers (revision)",
+    ),
+    (
+        "CREATE TABLE node_marks (node TEXT PRIMARY KEY, draining INTEGER NOT NULL,"
+        " revision INTEGER NOT NULL)",
     ),
 )
 

@@ -21,7 +21,7 @@ from cube import codec
 from cube.store.contract import KEPT, Kept, StoreError, check_records
 from cube.store.lock import FileLock
 from cube.store.schema import check_ours, migrate, transaction
-from cube.task import Answer, Event, Forget, Job, Meta, Record, Saved, Task, Volume
+from cube.task import Answer, Event, Forget, Job, Meta, NodeMark, Record, Saved, Task, Volume
 
 BUSY_SECONDS = 1.0  # how long a save waits for somebody else's look into the file
 MAX_LOG_BYTES = 16 << 20  # what the write-ahead log is cut back to
@@ -35,6 +35,8 @@ _PUT = {
     Event: "INSERT INTO events (revision, job, body) VALUES (?, ?, ?)",
     Volume: "INSERT INTO volumes VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
     " node = excluded.node, revision = excluded.revision",
+    NodeMark: "INSERT INTO node_marks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " draining = excluded.draining, revision = excluded.revision",
     Answer: "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
     " revision = excluded.revision, body = excluded.body",
 }
@@ -133,6 +135,10 @@ class SqliteStore:
                 {key: _body(body) for key, body in run("SELECT uid, body FROM tasks")},
                 {row[0]: Volume(*row) for row in run("SELECT name, node, revision FROM volumes")},
                 {key: _body(body) for key, body in run("SELECT request, body FROM answers")},
+                {
+                    row[0]: _mark(*row)
+                    for row in run("SELECT node, draining, revision FROM node_marks")
+                },
             )
 
     def save(self, records: Sequence[Record]) -> None:
@@ -233,6 +239,8 @@ def _statement(record: Record) -> tuple[str, tuple[Any, ...]]:
             return _PUT[Answer], (record.request, record.revision, codec.dumps(record))
         case Volume():
             return _PUT[Volume], (record.name, record.node, record.revision)
+        case NodeMark():
+            return _PUT[NodeMark], (record.node, record.draining, record.revision)
         case Forget():
             return _FORGET[record.kind], (record.key,)
 
@@ -248,6 +256,10 @@ def _history(record: Record) -> str | None:
             return "ended_tasks"
         case _:
             return None
+
+
+def _mark(node: str, draining: int, revision: int) -> NodeMark:
+    return NodeMark(node, bool(draining), revision)
 
 
 def _body(text: str) -> Any:

@@ -7,13 +7,25 @@ settle. What is checked is recomputed from what the engines really run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import pytest
 
-from cube.messages import MANAGER, SCHEDULER, Send, Snapshot, Stop, Submit, engine_name, worker_name
-from cube.spec import JobSpec, ReschedulePolicy, RestartPolicy, TaskSpec
+from cube.messages import (
+    MANAGER,
+    SCHEDULER,
+    DeclareLost,
+    Drain,
+    Send,
+    Snapshot,
+    Stop,
+    Submit,
+    engine_name,
+    worker_name,
+)
+from cube.spec import JobSpec, Kind, ReschedulePolicy, RestartPolicy, TaskSpec
 from cube.task import State
 from sim.world import SimWorld
 from tests.clusters import SimulatedCluster, batch, service
@@ -58,7 +70,13 @@ class Storm(SimulatedCluster):
         for i in range(JOBS):
             self.submit_without_reply(f"job-{i}", self.some_spec())
             self.pass_time(self.rng.uniform(0, 5))
-        happenings = [
+        happenings = self.happenings()
+        for _ in range(STEPS):
+            self.rng.choice(happenings)()
+            self.pass_time(self.rng.uniform(0, 12))
+
+    def happenings(self) -> list[Callable[[], None]]:
+        return [
             self.crash_worker,
             self.crash_worker,
             self.return_worker,
@@ -70,9 +88,6 @@ class Storm(SimulatedCluster):
             self.change_some_job,
             lambda: None,
         ]
-        for _ in range(STEPS):
-            self.rng.choice(happenings)()
-            self.pass_time(self.rng.uniform(0, 12))
 
     def heal(self) -> Snapshot:
         self.world.rng = None
@@ -164,6 +179,46 @@ class Storm(SimulatedCluster):
         return runs
 
 
+class DrainingStorm(Storm):
+    """And operators who drain nodes, enable them, and call silent ones lost."""
+
+    def rage(self) -> None:
+        self.world.rng = None  # this one arrives
+        self.submit(service("agent", kind=Kind.GLOBAL), name="agents")
+        self.world.rng = self.rng
+        super().rage()
+
+    def happenings(self) -> list[Callable[[], None]]:
+        drains = [self.drain_some, self.drain_some, self.enable_some, self.call_some_lost]
+        return [*super().happenings(), *drains]
+
+    def drain_some(self) -> None:
+        self.say(lambda request, node: Drain(request, node))
+
+    def enable_some(self) -> None:
+        self.say(lambda request, node: Drain(request, node, on=False))
+
+    def call_some_lost(self) -> None:
+        self.say(lambda request, node: DeclareLost(request, node))
+
+    def say(self, make: Callable[[str, str], Any]) -> None:
+        message = make(f"request-{next(self.requests)}", self.rng.choice(self.nodes))
+        self.world.send(MANAGER, message)
+
+
+def not_drained(snapshot: Snapshot) -> list[str]:
+    """Tasks where they should not be, and agents that are missing."""
+    found = []
+    runs = {t.id for t in snapshot.tasks if t.state is State.RUNNING}
+    for node in snapshot.nodes:
+        here = [t for t in snapshot.tasks if t.node == node.name and t.state.placed]
+        if node.draining and here and "waits until" not in node.note:
+            found.append(f"{node.name} has {len(here)} tasks: {node.note}")
+        if (f"agents/agent/{node.name}" in runs) == node.draining:
+            found.append(f"{node.name} {'keeps' if node.draining else 'lacks'} its agent")
+    return found
+
+
 def problems(storm: Storm, snapshot: Snapshot) -> list[str]:
     """Everything that is not as it must be once healed."""
     runs = storm.runs()
@@ -205,5 +260,16 @@ def test_cluster_settles_after_a_storm(seed: int) -> None:
     try:
         storm.rage()
         assert problems(storm, storm.heal()) == [], f"seed {seed}"
+    finally:
+        storm.close()
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_cluster_settles_after_a_storm_with_drains(seed: int) -> None:
+    storm = DrainingStorm(seed)
+    try:
+        storm.rage()
+        healed = storm.heal()
+        assert problems(storm, healed) + not_drained(healed) == [], f"seed {seed}"
     finally:
         storm.close()

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from cube.spec import JobSpec, TaskSpec
 from cube.store import Kept, MemoryStore, SqliteStore, Store
-from cube.task import Answer, Event, Forget, Job, Meta, Record, Saved, State, Task, Volume
+from cube.task import (
+    Answer,
+    Event,
+    Forget,
+    Job,
+    Meta,
+    NodeMark,
+    Record,
+    Saved,
+    State,
+    Task,
+    Volume,
+)
 
 SPEC = TaskSpec("web", "busybox", environment=(("COLOUR", "blue"),))
 NOTHING = Saved({}, {}, {}, {}, {})
@@ -64,15 +76,22 @@ def test_a_new_store_is_empty(store: Store) -> None:
 
 def test_one_record_of_every_kind_comes_back(store: Store) -> None:
     task, answer, volume = a_task(0, 3), an_answer(4), Volume("shop_data", "node-1", 5)
-    store.save([Meta("epoch", "1"), JOB, task, an_event(6), answer, volume])
+    mark = NodeMark("node-1", True, 7)
+    store.save([Meta("epoch", "1"), JOB, task, an_event(6), answer, volume, mark])
     assert store.load() == Saved(
-        {"epoch": "1"}, {"shop": JOB}, {task.uid: task}, {"shop_data": volume}, {"r4": answer}
+        {"epoch": "1"},
+        {"shop": JOB},
+        {task.uid: task},
+        {"shop_data": volume},
+        {"r4": answer},
+        {"node-1": mark},
     )
     assert store.events() == [an_event(6)]
 
 
 def test_the_latest_record_of_a_key_wins(store: Store) -> None:
     store.save([a_task(0, 1), Meta("epoch", "1"), Volume("v", "a", 1), JOB, an_answer(1)])
+    store.save([NodeMark("a", True, 1), NodeMark("a", False, 2)])
     later = a_task(0, 2, State.STOPPED)
     job, answer = replace(JOB, stopped=True, revision=2), replace(an_answer(1), revision=2)
     store.save([later, Meta("epoch", "2"), Volume("v", "b", 2), job, answer])
@@ -82,6 +101,7 @@ def test_the_latest_record_of_a_key_wins(store: Store) -> None:
     assert saved.volumes["v"].node == "b"
     assert saved.jobs == {"shop": job}
     assert saved.answers == {"r1": answer}
+    assert saved.node_marks == {"a": NodeMark("a", False, 2)}
 
 
 def test_records_are_taken_in_order(store: Store) -> None:
@@ -176,6 +196,7 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
     st.builds(a_task, KEYS, st.integers(1, 9), st.sampled_from(State)),
     st.builds(lambda k, v: Meta(f"k{k}", v), KEYS, st.text(max_size=3)),
     st.builds(lambda k, n: Volume(f"v{k}", n, 1), KEYS, st.sampled_from("ab")),
+    st.builds(lambda k, on: NodeMark(f"n{k}", on, 1), KEYS, st.booleans()),
     st.builds(an_event, st.integers(1, 9), st.sampled_from(["shop", ""]), st.text(max_size=3)),
     st.builds(an_answer, KEYS),
     st.builds(lambda k: Forget("task", f"shop/web/{k}@1", 1), KEYS),

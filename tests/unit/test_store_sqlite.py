@@ -19,7 +19,7 @@ from cube.spec import TaskSpec
 from cube.store import SqliteStore, StoreError, StoreLocked
 from cube.store.lock import FileLock
 from cube.store.schema import APPLICATION_ID, STEPS
-from cube.task import Event, Meta, Task
+from cube.task import Event, Meta, NodeMark, Task
 
 SPEC = TaskSpec("web", "busybox")
 WRITER = """
@@ -252,6 +252,21 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
         newer.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
     with pytest.raises(StoreError, match=rf"newer Cube \(form {len(STEPS) + 1}, this one knows"):
         SqliteStore(path)
+
+
+def test_a_store_of_the_first_form_is_brought_to_the_present_one(tmp_path: Path) -> None:
+    path = tmp_path / "cube.db"
+    with closing(sqlite3.connect(path)) as older:
+        for statement in STEPS[0]:
+            older.execute(statement)
+        older.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        older.execute("PRAGMA user_version = 1")
+        older.execute("INSERT INTO meta VALUES ('epoch', '7')")
+        older.commit()
+    with closing(SqliteStore(path)) as store:
+        store.save([NodeMark("node-1", True, 1)])
+        assert store.load().meta == {"epoch": "7"}
+        assert store.load().node_marks == {"node-1": NodeMark("node-1", True, 1)}
 
 
 def test_an_interrupted_first_start_is_taken_up_again(tmp_path: Path) -> None:

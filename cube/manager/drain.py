@@ -1,0 +1,150 @@
+"""Empties nodes for their operators, one instance of a service at a time.
+
+Owns what an operator says of a node: that it drains, may have tasks again, or is lost. It stops
+what has to move and never picks where to; tasks of global services leave with their place, which
+`jobs` and `rollout` look after. Level-triggered: each step looks at the books, so a restarted
+manager goes on where the earlier one was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cube.manager.jobs import Jobs
+from cube.manager.ledger import Ledger
+from cube.manager.nodes import Nodes
+from cube.manager.rollout import is_ending, is_up
+from cube.messages import DeclareLost, Drain, Reply
+from cube.task import NodeState, State, Task, TaskEvent
+
+Service = tuple[str, str]  # of a job
+
+
+class Draining:
+    """All nodes that are to be empty."""
+
+    def __init__(self, ledger: Ledger, nodes: Nodes, jobs: Jobs) -> None:
+        self._ledger = ledger
+        self._nodes = nodes
+        self._jobs = jobs
+        # Those with tasks left: the last one's end is told once, by whichever manager sees it.
+        self._busy = {node: None for node in ledger.draining if ledger.on_node.get(node)}
+
+    # --- requests ---
+
+    def drain(self, drain: Drain) -> Reply:
+        """Empty a node, or let it have tasks again."""
+        node, drains = drain.node, drain.node in self._ledger.draining
+        if node not in self._nodes.entries and not drains:
+            return Reply(drain.request, "not-found", f"there is no node {node}")
+        if drain.on == drains:
+            state = "draining already" if drains else "not draining"
+            return Reply(drain.request, "unchanged", f"{node} is {state}")
+        self._ledger.mark_node(node, draining=drain.on)
+        tasks = [t.id for t in self._ledger.on(node)]
+        if drain.on:
+            self._busy[node] = None  # an empty node is told to be drained, too
+            kind, text = "node.draining", f"{node} is draining: {_count(tasks)} to leave"
+        else:
+            self._busy.pop(node, None)
+            kind, text = "node.enabled", f"{node} takes new tasks again"
+        self._ledger.event(kind, text, node=node)
+        if node in self._nodes.entries:
+            self._nodes.open_or_close(self._nodes.entries[node])
+        self._jobs.node_changed(node)
+        self.step()
+        return Reply(drain.request, "ok", text, {"node": node, "draining": drain.on})
+
+    def declare_lost(self, lost: DeclareLost) -> Reply:
+        """Take an operator's word that a node is gone, even where we may be the ones cut off."""
+        entry = self._nodes.entries.get(lost.node)
+        if entry is None:
+            return Reply(lost.request, "not-found", f"there is no node {lost.node}")
+        if entry.state is NodeState.LOST:
+            return Reply(lost.request, "unchanged", f"{lost.node} is lost already")
+        if entry.state is NodeState.ALIVE or not self._nodes.is_silent(entry):
+            text = f"{lost.node} still reports; drain it to move its tasks"
+            return Reply(lost.request, "conflict", text)
+        tasks = [t.id for t in self._ledger.on(lost.node)]
+        self._nodes.lose(entry, "declared by an operator")
+        text = f"{lost.node} is lost: {_count(tasks)} to be placed elsewhere"
+        return Reply(lost.request, "ok", text, {"node": lost.node, "tasks": tasks})
+
+    # --- the loop ---
+
+    def step(self) -> None:
+        """Do what can be done now: stop at most one instance of every service."""
+        for tasks in self._movable().values():
+            if self._awaited(tasks) is None:
+                # One that is down already is moved first: that takes nothing away.
+                down = (t for t in tasks if not is_up(t, self._ledger.now))
+                self._move(next(down, tasks[0]))
+        for node in self._ledger.draining:
+            if self._ledger.on_node.get(node):
+                self._busy[node] = None
+            elif self._busy.pop(node, 0) is None:
+                self._ledger.event("node.drained", f"{node} is drained", node=node)
+
+    def _movable(self) -> dict[Service, list[Task]]:
+        """Tasks that could run elsewhere, by service."""
+        found: dict[Service, list[Task]] = {}
+        for node in self._ledger.draining:
+            for task in self._ledger.on(node):
+                if self._may_move(task):
+                    found.setdefault((task.job, task.service), []).append(task)
+        return found
+
+    def _may_move(self, task: Task) -> bool:
+        stays = task.state is State.STOPPING or task.spec.kind.is_global
+        return not stays and not self._ledger.data_nodes(task.job, task.spec)
+
+    def _awaited(self, movable: list[Task]) -> Task | None:
+        """The instance elsewhere that has to come up before one of these may be stopped."""
+        here = {t.id for t in movable}
+        others = (t for t in self._ledger.of(movable[0].job) if t.id not in here)
+        alike = (t for t in others if t.service == movable[0].service)
+        return next((t for t in alike if self._is_down(t)), None)
+
+    def _is_down(self, task: Task) -> bool:
+        """Does its service have one fewer because of it?"""
+        if task.state.final or is_ending(task):
+            return False
+        if not task.spec.kind.is_batch:
+            return not is_up(task, self._ledger.now)
+        # Batch tasks that never ran, or wait after a failure, have nothing to do with the drain.
+        waits = task.attempt > 0 and task.not_before <= self._ledger.now
+        return task.state is State.STOPPING or (task.state is State.PENDING and waits)
+
+    def _move(self, task: Task) -> None:
+        """Stop first; it is placed elsewhere once it has stopped."""
+        why = f"moved: {task.node} is draining"
+        moved = self._ledger.move(task, TaskEvent.REPLACE, then="pending", reason=why)
+        self._ledger.task_event("task.replacing", f"{task.id} is {why}", moved)
+
+    # --- what is said of it ---
+
+    def note(self, node: str) -> str:
+        """How far a drain has come, and what it waits for; empty if the node does not drain."""
+        if node not in self._ledger.draining:
+            return ""
+        tasks = self._ledger.on(node)
+        if not tasks:
+            return "drained"
+        why = next(self._hindrances(tasks), "")
+        return f"draining, {_count(tasks)} left" + (f"; {why}" if why else "")
+
+    def _hindrances(self, tasks: list[Task]) -> Iterator[str]:
+        """Why the drain does not go on; what only an operator can change comes first."""
+        for task in tasks:
+            names = ", ".join(self._ledger.data_nodes(task.job, task.spec))
+            if names and task.state is not State.STOPPING:
+                yield f"blocked by volume {names}, which ties {task.id} to {task.node}"
+        services = {(t.job, t.service) for t in tasks}
+        for service, movable in self._movable().items():
+            awaited = self._awaited(movable) if service in services else None
+            if awaited is not None:
+                yield f"{movable[0].id} waits until {awaited.id} is up ({awaited.state})"
+
+
+def _count(tasks: list[Task] | list[str]) -> str:
+    return "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
