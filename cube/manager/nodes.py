@@ -305,15 +305,9 @@ class Nodes:
 
 def _is_here(task: Task | None, fact: Fact, node: str) -> bool:
     """Is that container the task's, and on the node where it belongs?"""
-    return (
-        task is not None
-        and task.state.placed
-        and (task.node, task.attempt)
-        == (
-            node,
-            fact.attempt,
-        )
-    )
+    if task is None or not task.state.placed:
+        return False
+    return (task.uid, task.node, task.attempt) == (fact.uid, node, fact.attempt)
 
 
 def _wanted(task: Task) -> Wanted:

@@ -178,7 +178,7 @@ class ForgetfulDestroysNothing(Checker):
                 raise Broken("a forgetful manager destroys nothing", text, key.uid)
 
     def _is_excused(self, node: str, key: RunKey) -> bool:
-        """Is it fenced, ended, placed anew while its node was silent, or placed where it already was?"""
+        """Is it fenced, ended, placed anew while its node was silent, or placed right here?"""
         task = self.ordeal.store.load().tasks.get(key.uid)
         if task is not None and (task.attempt > key.attempt or task.node == node):
             return True

@@ -251,6 +251,14 @@ def user_scale(ordeal: Ordeal, fault: Fault) -> End:
     return None
 
 
+@fault("user-drain", lasts=(20.0, 120.0))
+def user_drain(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator drains a node, and enables it again later."""
+    node = ordeal.some_node(fault)
+    ordeal.user.drain(node, on=True)
+    return lambda: ordeal.user.drain(node, on=False)
+
+
 @fault("user-repeat")
 def user_repeat(ordeal: Ordeal, fault: Fault) -> End:
     """A user submits the same file once more."""

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -164,7 +165,7 @@ class Ordeal:
         self._start()
         world, scenario = self.world, self.scenario
         for fault in self.plan:
-            world.call_at(fault.at, lambda fault=fault: self._strike(fault))
+            world.call_at(fault.at, partial(self._strike, fault))
         world.run(until=min(scenario.seconds, until or scenario.seconds))
         if until is not None and until <= scenario.seconds:
             return
@@ -195,7 +196,7 @@ class Ordeal:
                 node, self.scenario.cpu_milli, self.scenario.memory_mib, 10_000, boot_id="1"
             )
             engine = self.engines[node] = FaultyEngine(info)
-            self.world.start_core(engine_name(node), lambda life, engine=engine: engine)
+            self.world.start_core(engine_name(node), _always(engine))
             self._start_worker(node)
         self.user.begin(FIRST_SECONDS)
         self._keep_copies()
@@ -444,3 +445,8 @@ class Ordeal:
                 self.trace.saved(effect)
         if self.checkers is not None:
             self.checkers.handled(actor, message, now, effects)
+
+
+def _always(engine: FaultyEngine) -> Callable[[int], FaultyEngine]:
+    """An engine outlives its actor: what it runs is there, whoever asks."""
+    return lambda life: engine

@@ -29,7 +29,7 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
     runs = _runs(ordeal)
     tasks = {task.uid: task for task in snapshot.tasks}
     wrong = [(f"{node.name} is {node.state}", node.name) for node in snapshot.nodes
-             if node.state is not NodeState.ALIVE]  # fmt: skip
+             if node.state is not NodeState.ALIVE or node.draining]  # fmt: skip
     wrong += [(f"{fact.uid} on {node} is unknown", fact.uid) for node, fact in snapshot.unknown]
     for uid, nodes in runs.items():
         task = tasks.get(uid)
@@ -95,7 +95,8 @@ def _jobs(ordeal: Ordeal, snapshot: Snapshot) -> list[Wrong]:
             if sorted({*live, *failed} & set(wanted)) != wanted or not set(live) <= set(wanted):
                 wrong.append((f"{job.name} has {live}, wants {wanted}", job.name))
             stale = [t.id for t in tasks if t.index in live and not t.spec.same_container(spec)]
-            if stale and not job.halted:
+            waits = any(t.state is State.PENDING for t in tasks)  # a roll-out waits for its turn
+            if stale and not job.halted and not waits:
                 wrong.append((f"{stale[0]} is not of the newest version", stale[0]))
     return wrong
 

@@ -50,7 +50,8 @@ def _told(thing: Any, subject: str) -> str:
             return f"saves {'; '.join(states)}" if states else ""
         case Report():
             facts = [
-                f"{f.uid} a{f.attempt} r{f.restart} {f.phase.name}{' final' if f.final else ''} f{len(f.failures)}"
+                f"{f.uid} a{f.attempt} r{f.restart} f{len(f.failures)} {f.phase.name}"
+                f"{' final' if f.final else ''}"
                 for f in thing.facts
                 if subject in f.uid or subject == thing.node
             ]
@@ -78,4 +79,5 @@ def _told(thing: Any, subject: str) -> str:
 
 
 def _state(task: Task) -> str:
-    return f"{task.uid} {task.state} on {task.node} a{task.attempt} r{task.restart} p{task.phase} f{len(task.failures)}"
+    run = f"a{task.attempt} r{task.restart} p{task.phase} f{len(task.failures)}"
+    return f"{task.uid} {task.state} on {task.node} {run}"

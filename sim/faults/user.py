@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
-from cube.messages import MANAGER, Remove, Reply, Stop, Submit
+from cube.messages import MANAGER, Drain, Remove, Reply, Stop, Submit
 from cube.spec import (
     JobSpec,
     Kind,
@@ -44,6 +45,7 @@ class User:
         self._world = world
         self._work = work
         self._open: dict[str, tuple[str, Callable[[Reply], None], Any]] = {}  # by request
+        self._drains: dict[str, bool] = {}
         self.busy: set[str] = set()  # jobs with a request that is not answered
         self._count = 0
         self._draw = Random(f"{seed} users")  # noqa: S311
@@ -56,7 +58,7 @@ class User:
         for number in range(self._work.jobs):
             draw = Random(self._draw.random())  # noqa: S311
             at = seconds * number / self._work.jobs
-            self._world.call_at(at, lambda draw=draw: self.submit(draw))
+            self._world.call_at(at, partial(self.submit, draw))
 
     def submit(self, draw: Random) -> None:
         """Submit a job: a new one, or a new version of an old one."""
@@ -94,6 +96,17 @@ class User:
         if spec is not None:
             name = spec.name
             self._ask(name, lambda r: Remove(r, name, "edge/user", force=True), self._removed)
+
+    def drain(self, node: str, *, on: bool) -> None:
+        """Drain a node, or enable it again; the latest word on a node is the one that is sent."""
+        self._drains[node] = on
+        self._ask(f"node {node}", lambda r: Drain(r, node, "edge/user", on), self._drained)
+
+    def _drained(self, reply: Reply) -> None:
+        asked = self._open[reply.request][2]
+        on = self._drains[asked.node]
+        if on is not asked.on:  # somebody changed their mind meanwhile
+            self._world.call_at(self._world.now(), lambda: self.drain(asked.node, on=on))
 
     def forget(self) -> None:
         """The store is not what it was: what users were told before holds no longer."""
