@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from sim.errors import InputError, SimulationError
+from sim.faults.cli import faults, replay
 
 EPILOG = "Results, columns and definitions: docs/simulation.md"
 
@@ -43,7 +44,15 @@ def _scenario_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group(epilog=EPILOG)
+class _Told(click.Group):
+    """Commands whose errors are one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Told, epilog=EPILOG)
 def main() -> None:
     """Simulate a cluster: the production control plane on virtual time."""
 
@@ -164,6 +173,9 @@ def _told() -> Iterator[None]:
         click.echo("Interrupted: nothing was written.", err=True)
         sys.exit(130)
 
+
+main.add_command(faults)
+main.add_command(replay)
 
 if __name__ == "__main__":
     main(prog_name="python -m sim")

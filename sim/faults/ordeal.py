@@ -81,6 +81,7 @@ def run_seed(
     checked: bool = True,
     only: Iterable[str] | None = None,
     until: float | None = None,
+    story_of: str | None = None,
 ) -> Outcome:
     """Carry out one run.
 
@@ -90,6 +91,7 @@ def run_seed(
         checked: look at every event; the trace does not depend on it.
         only: ids of the faults that strike; all that the seed has drawn if None.
         until: stop at that virtual time, in seconds.
+        story_of: tell what happened to this task, job or node, however the run ends.
     """
     before = Counter(marks.hits)
     began = time.perf_counter()
@@ -105,6 +107,8 @@ def run_seed(
         outcome.story = ordeal.story.of("")
     finally:
         ordeal.world.stop()
+    if story_of is not None:
+        outcome.story = ordeal.story.of(story_of, last=10_000)
     outcome.wall_seconds = time.perf_counter() - began
     outcome.marks = marks.hits - before
     ordeal.account()

@@ -1,0 +1,122 @@
+"""Many runs: scenarios times seeds, side by side, and what they showed together.
+
+Owns the processes and the sums. A run depends on its scenario and seed only, so the order in which
+runs end does not matter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import joblib
+
+from cube.marks import MARKS
+from sim.faults.ordeal import Outcome, run_seed
+from sim.faults.scenario import FaultScenario
+
+SECONDS_PER_YEAR = 365.25 * 86_400
+ENOUGH_RUNS = 1000  # from so many on, a mark that is hardly ever hit fails the campaign
+LEAST_SHARE = 0.01  # of the runs, in which every mark must be hit
+
+
+@dataclass(slots=True)
+class Campaign:
+    """The sums over all runs so far."""
+
+    runs: int = 0
+    broken: list[Outcome] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    marked: Counter[str] = field(default_factory=Counter)  # runs in which a mark was hit
+    checks: int = 0
+    tasks: int = 0
+    node_years: float = 0.0
+    virtual_seconds: float = 0.0
+    work_seconds: float = 0.0  # of processor time, over all processes
+    unfenced_seconds: float = 0.0
+    longest_settle_seconds: float = 0.0
+    by_scenario: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take in one run."""
+        self.runs += 1
+        self.by_scenario[outcome.scenario] += 1
+        if outcome.broken:
+            self.broken.append(outcome)
+        self.faults.update(outcome.faults)
+        self.marked.update(dict.fromkeys(outcome.marks, 1))
+        self.checks += outcome.checks
+        self.tasks += outcome.tasks
+        self.node_years += outcome.node_seconds / SECONDS_PER_YEAR
+        self.virtual_seconds += outcome.virtual_seconds
+        self.work_seconds += outcome.wall_seconds
+        self.unfenced_seconds += outcome.unfenced_seconds
+        self.longest_settle_seconds = max(self.longest_settle_seconds, outcome.settle_seconds)
+
+    @property
+    def unmarked(self) -> list[str]:
+        """Branches of the protocol that too few runs have gone through."""
+        least = LEAST_SHARE * self.runs
+        return [mark for mark in MARKS if self.marked[mark] < max(1.0, least)]
+
+    @property
+    def failed(self) -> bool:
+        """Was a promise broken, or is one that was hardly put to the test?"""
+        return bool(self.broken) or (self.runs >= ENOUGH_RUNS and bool(self.unmarked))
+
+    def summary(self) -> dict[str, Any]:
+        """As plain values, for a file."""
+        return {
+            "schema_version": 1,
+            "runs": self.runs,
+            "scenarios": dict(sorted(self.by_scenario.items())),
+            "broken": [{"replay": o.replay, "broken": o.broken} for o in self.broken],
+            "virtual_node_years": self.node_years,
+            "virtual_seconds": self.virtual_seconds,
+            "work_seconds": self.work_seconds,
+            "times_real_time": self.virtual_seconds / max(self.work_seconds, 1e-9),
+            "faults": dict(sorted(self.faults.items())),
+            "checks": self.checks,
+            "tasks": self.tasks,
+            "unfenced_seconds": self.unfenced_seconds,
+            "longest_settle_seconds": self.longest_settle_seconds,
+            "marks": {mark: self.marked[mark] for mark in MARKS},
+        }
+
+
+def run_all(
+    scenarios: Sequence[FaultScenario], seeds: Iterable[int], processes: int = 1
+) -> Iterator[Outcome]:
+    """Outcomes of all runs, as they end."""
+    pieces = [(scenario, seed) for seed in seeds for scenario in scenarios]
+    if processes == 1:
+        for scenario, seed in pieces:
+            yield run_seed(scenario, seed)
+        return
+    with joblib.parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+        yield from parallel(joblib.delayed(run_seed)(*piece) for piece in pieces)
+
+
+def shrink(scenario: FaultScenario, outcome: Outcome) -> list[str]:
+    """The fewest faults found with which the same promise still breaks, by leaving out halves."""
+    promise = outcome.broken.partition(":")[0]
+
+    def breaks(faults: list[str]) -> bool:
+        again = run_seed(scenario, outcome.seed, only=faults)
+        return again.broken.partition(":")[0] == promise
+
+    kept, size = list(outcome.plan), max(1, len(outcome.plan) // 2)
+    while True:
+        start = 0
+        while start < len(kept):
+            fewer = kept[:start] + kept[start + size :]
+            if breaks(fewer):
+                kept = fewer
+            else:
+                start += size
+        if size == 1:
+            return kept
+        size //= 2

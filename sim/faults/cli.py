@@ -1,0 +1,116 @@
+"""`python -m sim faults` and `python -m sim replay`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from sim.errors import InputError
+
+
+@click.command()
+@click.option(
+    "--scenario",
+    "names",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A scenario that ships, or a TOML file; may be repeated. All that ship if none.",
+)
+@click.option(
+    "--seeds",
+    default="1..20",
+    show_default=True,
+    metavar="N|A..B",
+    help="One seed, or the first and the last.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Runs worked side by side; results do not depend on it.",
+)
+@click.option("--until-failure", is_flag=True, help="Stop at the first broken promise.")
+@click.option(
+    "--shrink",
+    "shrinks",
+    is_flag=True,
+    help="Cut the first failing run down to the faults that it takes.",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the sums to this file, as JSON.")  # fmt: skip
+def faults(
+    names: tuple[str, ...],
+    seeds: str,
+    processes: int,
+    until_failure: bool,
+    shrinks: bool,
+    out: Path | None,
+) -> None:
+    """Break everything that can break, and check every promise."""
+    from sim.faults import campaign as campaigns
+    from sim.faults import report, scenario
+
+    scenarios = [scenario.read(name) for name in names or scenario.named()]
+    wanted = _seeds(seeds)
+    campaign = campaigns.Campaign()
+    with report.progress(len(scenarios) * len(wanted)) as tell:
+        for outcome in campaigns.run_all(scenarios, wanted, processes):
+            campaign.add(outcome)
+            tell(campaign)
+            if outcome.broken and until_failure:
+                break
+    for outcome in campaign.broken[:5]:
+        report.show_failure(outcome)
+    if shrinks and campaign.broken:
+        first = campaign.broken[0]
+        fewest = campaigns.shrink(next(s for s in scenarios if s.name == first.scenario), first)
+        click.echo(f"  it takes: {first.replay} --only {','.join(fewest) or 'nothing'}")
+    report.show_campaign(campaign)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(campaign.summary(), indent=2) + "\n")
+    if campaign.failed:
+        sys.exit(1)
+
+
+@click.command()
+@click.option(
+    "--scenario",
+    default="everything",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A scenario that ships, or a TOML file.",
+)
+@click.option("--seed", type=click.IntRange(0), required=True, help="Which run.")
+@click.option("--story", metavar="NAME", help="Tell what happened to this task, job or node.")
+@click.option("--until", type=float, metavar="SECONDS", help="Stop at that virtual time.")
+@click.option("--only", metavar="FAULT,...", help="Let only these faults strike.")  # fmt: skip
+def replay(
+    scenario: str, seed: int, story: str | None, until: float | None, only: str | None
+) -> None:
+    """Carry out one run of the fault simulator again."""
+    from sim.faults import report
+    from sim.faults.ordeal import run_seed
+    from sim.faults.scenario import read
+
+    chosen = None if only is None else [f for f in only.split(",") if f != "nothing"]
+    outcome = run_seed(read(scenario), seed, only=chosen, until=until, story_of=story)
+    for line in outcome.story:
+        click.echo(line)
+    report.show_replay(outcome)
+    if outcome.broken:
+        sys.exit(1)
+
+
+def _seeds(text: str) -> range:
+    first, dots, last = text.partition("..")
+    if not first.isdecimal() or (dots and not last.isdecimal()):
+        raise InputError(f"'{text}' names no seeds", "Write one, as in 7, or two, as in 1..200.")
+    end = int(last) if dots else int(first)
+    if end < int(first):
+        raise InputError(f"'{text}' names no seeds", "The first seed comes first.")
+    return range(int(first), end + 1)
