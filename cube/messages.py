@@ -323,6 +323,7 @@ class Run:
     key: RunKey
     version: int
     spec: TaskSpec
+    failures: tuple[float, ...] = ()  # when charged failures were seen (worker's clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +397,7 @@ class Found:
     size: tuple[int, int, int] = (0, 0, 0)
     on_disconnect: str = "keep"
     stop_grace_seconds: float = 10.0
+    failures: tuple[float, ...] = ()  # as its Run said: what was known when it started
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,7 @@ class SimulatedEngine:
                 size=(held.run.spec.cpu_milli, held.run.spec.memory_mib, held.run.spec.disk_mib),
                 on_disconnect=held.run.spec.on_disconnect,
                 stop_grace_seconds=held.run.spec.stop_grace_seconds,
+                failures=held.run.failures,
             )
             for key, held in self._containers.items()
             if held.running or held.ended is not None

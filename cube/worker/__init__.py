@@ -32,7 +32,6 @@ from cube.messages import (
     Progress,
     Report,
     RestartDue,
-    Run,
     RunKey,
     Send,
     Started,
@@ -265,11 +264,10 @@ class Worker:
     # --- one run ---
 
     def _run(self, held: Held) -> None:
-        assert held.wanted is not None
         held.begin()
         self._telling.stale((held.uid, held.attempt))
         self._lease.watch_also(held)
-        self._send(self._engine, Run(held.key, held.wanted.version, held.wanted.spec))
+        self._send(self._engine, held.run())
 
     def _kill(self, held: Held) -> None:
         grace = min(held.grace_seconds, FENCE_SECONDS) if held.fenced else held.grace_seconds
@@ -382,7 +380,7 @@ class Worker:
         """The engine does not know a run that we hold."""
         if held.phase is Phase.STARTING and held.killing is None and held.wanted is not None:
             mark("run-repeated")
-            self._send(self._engine, Run(held.key, held.wanted.version, held.wanted.spec))
+            self._send(self._engine, held.run())
         elif held.phase is Phase.RUNNING or held.killing is not None:
             mark("container-disappeared")
             self._exited(Exited(held.key, None, "its container disappeared"), now)

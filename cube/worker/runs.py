@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cube.marks import mark
-from cube.messages import Exited, Fact, Found, Phase, RunKey, Wanted
+from cube.messages import Exited, Fact, Found, Phase, Run, RunKey, Wanted
 from cube.task import HostPort
 
 
@@ -75,6 +75,11 @@ class Held:
         self.charged = self.final = False
         self.exit_code, self.retry_at, self.healthy = None, None, None
         self.reason = ""
+
+    def run(self) -> Run:
+        """The order to start it; what it carries comes back when the engine lists it."""
+        assert self.wanted is not None
+        return Run(self.key, self.wanted.version, self.wanted.spec, self.failures)
 
     def end(self, exited: Exited) -> None:
         """The run ended; what follows is decided by `after_exit` or `end_as_stopped`."""
@@ -171,7 +176,7 @@ def adopt(held: dict[tuple[str, int], Held], found: Found) -> bool:
     if restart > mine.restart:
         newer = held[key] = _from_found(found)
         newer.leftovers = mine.leftovers | {mine.restart}
-        newer.failures = mine.failures
+        newer.failures = max(mine.failures, found.failures, key=len)
         return True
     if found.running and mine.phase is Phase.STARTING:
         mine.phase = Phase.RUNNING
@@ -186,6 +191,7 @@ def _from_found(found: Found) -> Held:
         phase=Phase.RUNNING,
         handle=found.handle,
         ports=found.ports,
+        failures=found.failures,
         healthy=found.healthy,
         size=found.size,
         on_disconnect=found.on_disconnect,

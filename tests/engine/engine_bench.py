@@ -66,9 +66,15 @@ class Bench:
     def order(self, message: Order) -> None:
         self.engine.handle(message)
 
-    def run(self, spec: TaskSpec, key: RunKey | None = None, version: int = 1) -> RunKey:
+    def run(
+        self,
+        spec: TaskSpec,
+        key: RunKey | None = None,
+        version: int = 1,
+        failures: tuple[float, ...] = (),
+    ) -> RunKey:
         key = key or key_of()
-        self.order(Run(key, version, spec))
+        self.order(Run(key, version, spec, failures))
         return key
 
     def kill(self, key: RunKey, grace_seconds: float = 10.0) -> None:

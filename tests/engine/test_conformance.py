@@ -164,6 +164,31 @@ def test_another_worker_finds_what_runs_and_may_end_it(bench: Bench) -> None:
     assert bench.next(Exited).exit_code == 143
 
 
+FAILURES = (1753900000.1234567, 1753900012.0)
+
+
+def test_another_worker_is_told_the_failures_that_were_known_at_the_start(bench: Bench) -> None:
+    bench.run(forever(), failures=FAILURES)
+    handle = bench.next(Started).handle
+    bench.restart()
+    assert [found.failures for found in bench.list().found] == [FAILURES]
+    bench.run(forever())  # knows of none, and it is the same run
+    assert bench.next(Started).handle == handle
+    assert [found.failures for found in bench.list().found] == [FAILURES]
+
+
+def test_failures_are_told_of_what_has_ended_too(bench: Bench) -> None:
+    bench.run(exits(3), failures=FAILURES)
+    bench.next(Exited)
+    assert [found.failures for found in bench.list().found] == [FAILURES]
+
+
+def test_a_first_run_has_no_failures_whatever_its_user_s_labels_say(bench: Bench) -> None:
+    bench.run(forever(labels=(("cube.failures", "1.0,2.0"),)))
+    bench.next(Started)
+    assert [found.failures for found in bench.list().found] == [()]
+
+
 def test_publishes_ports(bench: Bench) -> None:
     bench.run(forever(ports=(Port(80),)))
     (chosen,) = bench.next(Started).ports

@@ -141,7 +141,8 @@ def test_failed_run_is_restarted_within_its_budget_then_given_up() -> None:
     assert (seen.exit_code, seen.retry_at, seen.final, seen.failures) == (3, 15.0, False, (10.0,))
     assert (15.0, RestartDue(RunKey(UID, 1, 0))) in driver.timers
     again = RunKey(UID, 1, 1)
-    assert driver.tell(RestartDue(RunKey(UID, 1, 0)), 15.0) == [Send(ENGINE, Run(again, 1, SPEC))]
+    run = Run(again, 1, SPEC, (10.0,))
+    assert driver.tell(RestartDue(RunKey(UID, 1, 0)), 15.0) == [Send(ENGINE, run)]
     driver.tell(Started(again), 15.0)
     (report,) = reports(driver.tell(Exited(again, 3, "exited 3"), 20.0))
     (seen,) = report.facts

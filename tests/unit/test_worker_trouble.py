@@ -15,6 +15,7 @@ from cube.messages import (
     Phase,
     Progress,
     RestartDue,
+    Run,
     RunKey,
     Send,
     Started,
@@ -22,6 +23,7 @@ from cube.messages import (
     Wake,
 )
 from cube.spec import Kind
+from cube.worker.runs import Held, adopt
 from tests.workers import (
     ENGINE,
     INFO,
@@ -166,6 +168,61 @@ def test_tick_that_comes_a_hair_early_is_followed_by_another() -> None:
     driver.timers.clear()
     driver.tell(Tick(), due - 1e-9)
     assert [message for _, message in driver.timers] == [Tick()]
+
+
+def test_run_carries_the_failures_that_led_to_it() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3), 1.0)
+    again = Run(RunKey(UID, 1, 1), 1, SPEC, (1.0,))
+    assert driver.tell(RestartDue(KEY), 6.0) == [Send(ENGINE, again)]
+    assert Send(ENGINE, again) in driver.tell(Listed((), INFO), 7.0)  # it never heard of it
+
+
+def restarted(*found: Found, now: float) -> Driver:
+    """A worker that has forgotten everything, and what the engine lists for it."""
+    driver = Driver()
+    driver.tell(Wake(1), now)
+    driver.tell(Listed(found, INFO), now)
+    return driver
+
+
+def test_restarted_worker_gives_up_at_the_right_count() -> None:
+    """The manager was away: it knows of no failure."""
+    again = RunKey(UID, 1, 1)
+    for failures, final in (((1.0,), True), ((), False)):
+        driver = restarted(Found(again, True, size=SIZE, failures=failures), now=7.0)
+        driver.tell(assign(WANTED), 8.0)
+        (report,) = reports(driver.tell(Exited(again, 3), 9.0))
+        assert report.facts[0].failures == (*failures, 9.0)
+        assert report.facts[0].final is final
+
+
+def test_end_that_a_restarted_worker_finds_is_charged_once() -> None:
+    again = RunKey(UID, 1, 1)
+    ended = Found(again, False, 3, size=SIZE, failures=(1.0,))
+    first = Found(KEY, False, 3, size=SIZE)
+    for found in ((ended, first), (first, ended)):
+        driver = restarted(*found, now=7.0)
+        (report,) = reports(driver.tell(assign(WANTED), 8.0))
+        assert report.facts[0].failures == (1.0, 8.0)
+        assert report.facts[0].final
+
+
+def test_of_labels_and_assignment_the_longer_memory_holds() -> None:
+    found = Found(KEY, True, size=SIZE, failures=(1.0, 2.0))
+    for told, known in (((991.0,), (1.0, 2.0)), ((991.0, 992.0, 993.0), (1.0, 2.0, 3.0))):
+        driver = restarted(found, now=7.0)
+        driver.tell(assign(replace(WANTED, failures=told), now=998.0), 8.0)
+        (report,) = reports(driver.tell(Exited(KEY, 3), 9.0))
+        assert report.facts[0].failures == (*known, 9.0)
+
+
+def test_newer_run_found_beside_the_one_that_is_held_brings_its_failures() -> None:
+    for mine, labels, known in (((), (1.0, 2.0), (1.0, 2.0)), ((1.0, 2.0), (2.0,), (1.0, 2.0))):
+        held = {(UID, 1): Held(UID, 1, failures=mine)}
+        newer = RunKey(UID, 1, 1)
+        assert adopt(held, Found(newer, True, failures=labels))
+        assert (held[UID, 1].key, held[UID, 1].failures) == (newer, known)
 
 
 def ticks(driver: Driver, until: float) -> None:

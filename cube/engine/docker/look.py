@@ -18,6 +18,7 @@ from cube.engine.docker.names import (
     NODE,
     ON_DISCONNECT,
     TASK,
+    failures_of,
     grace_of,
     label_filter,
     size_of,
@@ -131,4 +132,5 @@ def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found
         size=size_of(labels),
         on_disconnect=labels.get(ON_DISCONNECT, "keep"),
         stop_grace_seconds=grace_of(labels),
+        failures=failures_of(labels),
     )

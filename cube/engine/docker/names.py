@@ -29,6 +29,7 @@ DISK = "cube.disk_mib"
 ON_DISCONNECT = "cube.on_disconnect"
 GRACE = "cube.stop_grace_seconds"
 BOOT = "cube.boot"  # of the machine, when the container was made
+FAILURES = "cube.failures"  # when they were seen, known when the container was made; or absent
 VOLUME = "cube.volume"
 
 # What must agree before a container of the right name is taken for the run that was asked for.
@@ -61,8 +62,9 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
     """The user's labels and, never overridden by them, the identity of a run."""
     name = TaskName.parse(run.key.uid)
     spec = run.spec
+    users = {label: value for label, value in spec.labels if label != FAILURES}
     return {
-        **dict(spec.labels),
+        **users,
         CLUSTER: cluster,
         NODE: node,
         JOB: name.job,
@@ -76,6 +78,7 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
         ON_DISCONNECT: spec.on_disconnect,
         GRACE: repr(spec.stop_grace_seconds),
         BOOT: boot,
+        **({FAILURES: ",".join(map(repr, run.failures))} if run.failures else {}),
     }
 
 
@@ -106,6 +109,14 @@ def grace_of(labels: Mapping[str, str]) -> float:
         return float(labels.get(GRACE, ""))
     except ValueError:
         return 10.0
+
+
+def failures_of(labels: Mapping[str, str]) -> tuple[float, ...]:
+    """When the failures were seen that were known when a container was made."""
+    try:
+        return tuple(float(at) for at in labels.get(FAILURES, "").split(",") if at)
+    except ValueError:
+        return ()
 
 
 def label_filter(cluster: str, node: str | None = None, job: str | None = None) -> list[str]:

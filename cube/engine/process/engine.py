@@ -221,6 +221,7 @@ class ProcessEngine:
             size=identity.size,
             on_disconnect=identity.on_disconnect,
             stop_grace_seconds=identity.stop_grace_seconds,
+            failures=identity.failures,
         )
         if directory.alive():
             self._adopt(directory, identity)

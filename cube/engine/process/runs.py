@@ -42,6 +42,7 @@ class Identity:
     stop_grace_seconds: float
     ports: tuple[HostPort, ...]
     healthcheck: HealthCheck | None
+    failures: tuple[float, ...] = ()
 
 
 class RunDirectory:
@@ -86,6 +87,7 @@ class RunDirectory:
                 "key": RunKey(*body["key"]),
                 "size": tuple(body["size"]),
                 "ports": tuple(HostPort(*port) for port in body["ports"]),
+                "failures": tuple(body.get("failures", ())),
                 "healthcheck": None if check is None else HealthCheck(**check),
             }
         )

@@ -73,6 +73,7 @@ def start(
         spec.stop_grace_seconds,
         tuple(_host_port(port, taken) for port in spec.ports),
         spec.healthcheck,
+        run.failures,
     )
     order = {
         "argv": argv,
