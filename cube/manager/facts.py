@@ -86,6 +86,9 @@ def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     """A task of a node that was lost is still there and has no replacement yet: believe it."""
     if fact.phase is Phase.ENDED or not task.lost or _order(fact) < (task.restart, task.phase):
         return
+    row = ledger.fleet.row_of(report.node)
+    if row is None or not ledger.fleet.fits(row, ledger.demand(task)):
+        return  # its place was given to others before it was heard of: it is placed anew
     mark("returned-task-believed")
     back = ledger.move(task, TaskEvent.PLACED, node=report.node, reason="")
     ledger.task_event("task.returned", f"{task.id} is still on {report.node}", back)

@@ -266,9 +266,12 @@ class Ordeal:
         return 3 * interval + grace + backoff + stop_grace + rounds + roll_out
 
     def _recover(self) -> None:
-        """An operator decides on unknown containers once the cluster is healed."""
+        """Once all is healed an operator decides on unknown containers and ends drains."""
         if not self.world.alive(MANAGER) or self.recovering:
             return
+        for node in self.world.core(MANAGER).snapshot().nodes:
+            if node.draining:
+                self.user.drain(node.name, on=False)
         if self.world.core(MANAGER).snapshot().unknown:
             self.recovering = True
             self.world.send(MANAGER, Recover(f"recover-{self.world.now():.3f}", "edge/user"))
