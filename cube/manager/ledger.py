@@ -57,6 +57,7 @@ class Ledger:
         self.forgotten: dict[str, None] = {}  # uids, of late
         self.touched: dict[str, None] = {}  # nodes whose wanted set changed
         self.gained: dict[int, None] = {}  # rows that have more room than before
+        self.opened = False  # has a node begun to take tasks?
         self.thinned: dict[str, None] = {}  # counted services that hold fewer places than before
         self.moved: dict[str, None] = {}  # jobs whose tasks changed
         self.pending: dict[str, None] = {}  # tasks that have become pending

@@ -115,6 +115,7 @@ class Nodes:
         works = entry.state is NodeState.ALIVE and entry.trusted and not entry.engine_error
         is_open = works and entry.name not in self._ledger.draining
         if is_open and not self._ledger.fleet.open[row]:
+            self._ledger.opened = True
             self._ledger.gained[row] = None
         self._ledger.fleet.set_open(row, is_open)
 

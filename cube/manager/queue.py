@@ -70,6 +70,14 @@ class Queue:
             if fleet.fits(row, demand):
                 self._unpark(demand, _fitting(fleet, row, demand))
 
+    def opened(self) -> None:
+        """A node takes tasks that took none: let all learn what that changes.
+
+        It may not fit there either, but why it waits is another story now.
+        """
+        for demand in list(self._parked):
+            self._unpark(demand, len(self._parked[demand]))
+
     def thinned(self, service: str) -> None:
         """Fewer instances of a service are about: its rules may let in one of its own anywhere."""
         for demand in [d for d in self._parked if d.service == service]:

@@ -53,6 +53,9 @@ class Rounds:
             self._thinned |= self._ledger.thinned
         self._ledger.gained.clear()
         self._ledger.thinned.clear()
+        if self._ledger.opened and self._round is None:
+            self._ledger.opened = False
+            self.queue.opened()
         for job in self._ledger.moved:
             self.queue.unblock(job)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from sim.description import Count, Description, Positive, Seconds, Share
 from sim.errors import did_you_mean
@@ -16,6 +16,17 @@ from sim.network import Weather
 from sim.scenario import find, parse_as, text_of
 
 SCENARIOS = Path(__file__).parent / "scenarios"
+
+
+def _known(kind: str) -> str:
+    from sim.faults.kinds import KINDS
+
+    if kind not in KINDS:
+        raise ValueError(f"there is no fault '{kind}'. {did_you_mean(kind, KINDS)}")
+    return kind
+
+
+KindName = Annotated[str, AfterValidator(_known)]
 
 
 class Work(Description):
@@ -42,19 +53,9 @@ class FaultScenario(Description):
     kept_per_node: Annotated[int, Field(strict=True, ge=0)] = 5
     network: Weather = Weather()
     work: Work = Work()
-    rates: dict[str, Positive] = Field(
+    rates: dict[KindName, Positive] = Field(
         default_factory=dict
     )  # faults by kind, per virtual hour of the whole cluster
-
-    @field_validator("rates")
-    @classmethod
-    def _known(cls, rates: dict[str, float]) -> dict[str, float]:
-        from sim.faults.kinds import KINDS
-
-        for kind in rates:
-            if kind not in KINDS:
-                raise ValueError(f"there is no fault '{kind}'. {did_you_mean(kind, KINDS)}")
-        return rates
 
 
 def named() -> list[str]:

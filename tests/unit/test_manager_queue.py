@@ -79,3 +79,10 @@ def test_pending_task_is_asked_about_after_a_restart_of_the_manager() -> None:
     d.report("node-1")
     d.now += 6
     assert asked(d.pass_time(1)) == ["shop/web/1"]
+
+
+def test_task_parked_before_the_first_node_joined_learns_what_it_lacks() -> None:
+    d = Driver(nodes=0)
+    d.answer(d.submit(replace(WEB, memory_mib=99_999)), None)
+    info = NodeInfo("node-1", 2000, 2000, 1000)
+    assert asked(d.report("node-1", info=info)) == ["shop/web/1"]

@@ -1,0 +1,186 @@
+"""The fault simulator: it finds nothing here, finds what is planted, and repeats itself exactly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cube.manager import facts
+from cube.manager.nodes import Nodes
+from cube.worker import Worker
+from cube.worker.lease import Lease
+from sim.__main__ import main
+from sim.errors import InputError
+from sim.faults import named, read, run_seed
+from sim.faults.campaign import Campaign, shrink
+from sim.faults.kinds import KINDS
+from sim.faults.plan import draw_plan
+from sim.faults.scenario import FaultScenario, parse
+from tests.simulation.test_sim_run import _features
+
+QUICK = ["crashes", "engines", "network", "scaled-reports", "stores"]
+SEEDS = tomllib.loads(Path(__file__).with_name("regression_seeds.toml").read_text())["seeds"]
+
+
+def kept(scenario: str, seed: int) -> None:
+    outcome = run_seed(read(scenario), seed)
+    assert outcome.broken == "", "\n".join([*outcome.story, outcome.broken, outcome.replay])
+
+
+@pytest.mark.parametrize("scenario", QUICK)
+@pytest.mark.parametrize("seed", range(101, 104))
+def test_every_promise_is_kept(scenario: str, seed: int) -> None:
+    kept(scenario, seed)
+
+
+@pytest.mark.parametrize("entry", SEEDS, ids=lambda e: f"{e['scenario']}-{e['seed']}")
+def test_seed_that_once_failed_passes(entry: dict[str, object]) -> None:
+    kept(str(entry["scenario"]), int(str(entry["seed"])))
+
+
+def test_checkers_do_not_change_what_happens() -> None:
+    looked, not_looked = (run_seed(read("crashes"), 3, checked=c) for c in (True, False))
+    assert looked.checks > 1000
+    assert not_looked.checks == 0
+    assert looked.trace_hash == not_looked.trace_hash
+
+
+HASH = "from sim.faults import read, run_seed; print(run_seed(read('stores'), 5).trace_hash)"
+
+
+def test_same_seed_same_trace_in_any_process() -> None:
+    expected = run_seed(read("stores"), 5).trace_hash
+    variants = [{"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2"}]
+    if _features():
+        variants.append({"NPY_DISABLE_CPU_FEATURES": _features()})
+    for variant in variants:
+        out = subprocess.run(
+            [sys.executable, "-c", HASH],
+            env={**os.environ, **variant},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert out.stdout.strip() == expected, variant
+
+
+def test_other_seeds_have_other_traces() -> None:
+    assert len({run_seed(read("network"), seed, until=60.0).trace_hash for seed in (1, 2, 3)}) == 3
+
+
+def test_leaving_a_fault_out_moves_no_other() -> None:
+    scenario = read("crashes")
+    rates = {kind: rate for kind, rate in scenario.rates.items() if kind != "worker-crash"}
+    fewer = scenario.but(rates=rates)
+    rest = [f for f in draw_plan(scenario, 1) if f.kind != "worker-crash"]
+    assert rest == draw_plan(fewer, 1)
+
+
+# --- planted bugs: a green run means something --------------------------------------------
+
+
+def first_broken(scenario: str, seeds: range) -> str:
+    for seed in seeds:
+        broken = run_seed(read(scenario), seed).broken
+        if broken:
+            return broken
+    return ""
+
+
+def test_a_lost_node_s_tasks_that_are_never_requeued_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cube.manager.nodes.lose_task", lambda ledger, task, node: None)
+    monkeypatch.setattr(Nodes, "_whole", lambda self, entry, report: None)
+    assert first_broken("crashes", range(1, 4))
+
+
+def test_a_lease_that_never_ends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "end", lambda self, held: [])
+    monkeypatch.setattr(Lease, "until", float("inf"))
+    assert first_broken("network", range(1, 13)).startswith("one copy")
+
+
+def test_an_empty_store_that_removes_everything_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "_once_known", lambda ledger, fact, name: True)
+    assert "forgetful" in first_broken("stores", range(1, 13))
+
+
+def test_a_stop_that_is_forgotten_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Worker, "_kill", lambda self, held: None)
+    assert first_broken("network", range(1, 3)).startswith(("settled", "one copy"))
+
+
+def test_a_failing_run_is_cut_down_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "_once_known", lambda ledger, fact, name: True)
+    scenario = FaultScenario.model_validate(
+        {
+            "nodes": 3,
+            "seconds": 120.0,
+            "work": {"jobs": 3},
+            "rates": {"store-lost": 60.0, "slow-node": 120.0, "user-submit": 60.0},
+        }
+    )
+    outcome = next(o for s in range(1, 20) if (o := run_seed(scenario, s)).broken)
+    fewest = shrink(scenario, outcome)
+    assert 1 <= len(fewest) < len(outcome.plan)
+    assert any(fault.startswith("store-lost") for fault in fewest)
+    assert run_seed(scenario, outcome.seed, only=fewest).broken.startswith("a forgetful")
+
+
+# --- scenarios and commands ---------------------------------------------------------------
+
+
+def test_every_kind_of_fault_strikes_somewhere() -> None:
+    assert {kind for name in named() for kind in read(name).rates} == set(KINDS)
+    assert all(kind.about for kind in KINDS.values())
+
+
+def test_typo_in_a_scenario_is_told_with_its_line() -> None:
+    with pytest.raises(InputError, match=r"mine\.toml:2: .*Did you mean 'worker-crash'"):
+        parse("[rates]\nworker-crush = 1.0\n", "mine.toml")
+    with pytest.raises(InputError, match=r"mine\.toml:1: unknown key 'node'.*'nodes'"):
+        parse("node = 3\n", "mine.toml")
+
+
+def test_faults_command_sums_up_and_writes_a_file(tmp_path: Path) -> None:
+    out = tmp_path / "faults.json"
+    args = ["faults", "--scenario", "network", "--seeds", "1..2", "--out", str(out)]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 0, result.output
+    assert "2: 0 broken" in result.output
+    assert '"runs": 2' in out.read_text()
+
+
+def test_failure_is_told_with_its_story_and_how_to_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Worker, "_kill", lambda self, held: None)
+    result = CliRunner().invoke(main, ["faults", "--scenario", "network", "--seeds", "1"])
+    assert result.exit_code == 1
+    assert "again: python -m sim replay --scenario network --seed 1" in result.output
+
+
+def test_replay_tells_the_story_of_a_node() -> None:
+    args = ["replay", "--scenario", "network", "--seed", "1", "--until", "30", "--story", "node-1"]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 0, result.output
+    assert "whole Report of node-1" in result.output
+    assert "trace hash" in result.output
+
+
+def test_seeds_that_make_no_sense_are_refused() -> None:
+    for seeds in ("x", "5..1", "1.."):
+        result = CliRunner().invoke(main, ["faults", "--seeds", seeds])
+        assert result.exit_code == 2, result.output
+        assert "names no seeds" in result.output
+
+
+def test_mark_that_is_hardly_ever_hit_fails_a_long_campaign() -> None:
+    campaign = Campaign(runs=1000)
+    assert campaign.failed
+    assert "node-lost" in campaign.unmarked
