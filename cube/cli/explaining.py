@@ -52,7 +52,8 @@ def _show(found: ExplainView) -> None:
     click.echo(found["text"])
     decision = found["decision"]
     if decision is not None and (decision["node"] is not None or decision["rejections"]):
-        click.echo()
+        waits = found["task"]["state"] == "pending" and decision["node"] is not None
+        click.echo("\nits latest placement, which holds no longer:" if waits else "")
         show_decision(decision)
     if found["now"] is not None:
         _show_now(found["now"])
