@@ -132,9 +132,12 @@ class Fleet(Columns):
         Looks at everything that one node decides: open, CPU, memory, disk, host ports, the node it
         is tied to, datacenters and constraints.
         """
+        return self._open[row] != 0 and self.has_room(row, demand)
+
+    def has_room(self, row: int, demand: Demand) -> bool:
+        """Would it fit, whether the row takes new tasks or not?"""
         return (
-            self._open[row] != 0
-            and self._cpu[row] >= demand.cpu_milli
+            self._cpu[row] >= demand.cpu_milli
             and self._memory[row] >= demand.memory_mib
             and self._disk[row] >= demand.disk_mib
             and (not demand.ports or self._ports.free(row, demand.ports))

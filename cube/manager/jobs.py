@@ -16,6 +16,8 @@ from cube.messages import Remove, Reply, Stop, Submit
 from cube.spec import Demand, JobSpec, TaskSpec
 from cube.task import Answer, Job, State, Task, TaskEvent
 
+WAIT_SECONDS = 0.25  # between two looks at a roll-out in which nothing happens
+
 Instance = tuple[TaskSpec, str]  # a service and the index of one of its tasks
 
 
@@ -26,6 +28,8 @@ class Jobs:
         self._ledger = ledger
         self._rollout = Rollout(ledger)
         self._dirty: dict[str, None] = dict.fromkeys(ledger.jobs)  # looked at on the next step
+        self._waiting: dict[str, None] = {}  # roll-outs for which only time has to pass
+        self._waited = 0.0  # when those were last looked at
 
     # --- requests ---
 
@@ -159,8 +163,13 @@ class Jobs:
 
     def step(self) -> None:
         """Look at the jobs in which something happened, and at those that roll out."""
-        for name in {**self._ledger.moved, **self._dirty}:
+        looked_at = {**self._ledger.moved, **self._dirty}
+        if self._ledger.now - self._waited >= WAIT_SECONDS:
+            looked_at |= self._waiting
+            self._waited = self._ledger.now
+        for name in looked_at:
             self._dirty.pop(name, None)
+            self._waiting.pop(name, None)
             job = self._ledger.jobs.get(name)
             if job is None:
                 continue
@@ -168,7 +177,7 @@ class Jobs:
                 if all(t.state.final for t in self._ledger.of(name)):
                     self._ledger.forget_job(job)
             elif not job.stopped and self._rollout.step(job):
-                self._dirty[name] = None
+                self._waiting[name] = None
 
     def node_changed(self, node: str) -> None:
         """Give a node its instances of the global services: it joined, or offers something else."""
