@@ -73,5 +73,5 @@ class Network:
     def _link(self, sender: str, to: str) -> Random:
         link = self._links.get((sender, to))
         if link is None:
-            link = self._links[sender, to] = Random(f"{self.seed} link {sender} {to}")  # noqa: S311
+            link = self._links[sender, to] = Random(f"{self.seed} link {sender} {to}")
         return link

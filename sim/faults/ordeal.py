@@ -434,7 +434,7 @@ class Ordeal:
 
     def _clock(self, machine: str) -> tuple[float, float]:
         """Rate and offset of a machine's clock."""
-        draw = Random(f"{self.seed} clock {machine}")  # noqa: S311
+        draw = Random(f"{self.seed} clock {machine}")
         offset = 1000.0 if machine == CONTROL else draw.uniform(0.0, 5000.0)
         return 1.0 + draw.uniform(-1.0, 1.0) * self.scenario.drift, offset
 

@@ -26,7 +26,7 @@ class Fault:
 
     def random(self) -> Random:
         """Numbers for the choices that this fault has to make; always the same."""
-        return Random(self.seed)  # noqa: S311
+        return Random(self.seed)
 
 
 def draw_plan(scenario: FaultScenario, seed: int) -> list[Fault]:
@@ -35,7 +35,7 @@ def draw_plan(scenario: FaultScenario, seed: int) -> list[Fault]:
 
     faults = []
     for kind, rate in scenario.rates.items():
-        draw = Random(f"{seed} faults {kind}")  # noqa: S311
+        draw = Random(f"{seed} faults {kind}")
         shortest, longest = KINDS[kind].lasts
         at, number = 0.0, 0
         while (at := at + draw.expovariate(rate / SECONDS_PER_HOUR)) < scenario.seconds:

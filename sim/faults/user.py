@@ -48,7 +48,7 @@ class User:
         self._drains: dict[str, bool] = {}
         self.busy: set[str] = set()  # jobs with a request that is not answered
         self._count = 0
-        self._draw = Random(f"{seed} users")  # noqa: S311
+        self._draw = Random(f"{seed} users")
         world.on_reply("edge/user", self._answered)
 
     # --- what they do ---
@@ -56,7 +56,7 @@ class User:
     def begin(self, seconds: float) -> None:
         """Submit the first jobs, spread over so many seconds."""
         for number in range(self._work.jobs):
-            draw = Random(self._draw.random())  # noqa: S311
+            draw = Random(self._draw.random())
             at = seconds * number / self._work.jobs
             self._world.call_at(at, partial(self.submit, draw))
 
