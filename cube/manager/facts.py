@@ -75,7 +75,10 @@ def gone(ledger: Ledger, task: Task, exit_code: int | None = None) -> None:
 
 def _once_known(ledger: Ledger, fact: Fact, name: TaskName) -> bool:
     """Did this store know the container once, or could it have?"""
-    return fact.uid in ledger.forgotten or ledger.could_have_made(name.incarnation)
+    latest = ledger.forgotten.get(fact.uid)
+    if latest is not None:
+        return fact.attempt <= latest
+    return ledger.could_have_made(name.incarnation)
 
 
 def _order(fact: Fact) -> tuple[int, int]:

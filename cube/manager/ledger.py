@@ -54,7 +54,7 @@ class Ledger:
         self.of_job: dict[str, dict[str, None]] = {name: {} for name in self.jobs}
         self.on_node: dict[str, dict[str, None]] = {}
         self.ended_on: dict[str, dict[str, None]] = {}  # ended tasks whose output is kept
-        self.forgotten: dict[str, None] = {}  # uids, of late
+        self.forgotten: dict[str, int] = {}  # uids, of late, with the latest attempt of each
         self.touched: dict[str, None] = {}  # nodes whose wanted set changed
         self.gained: dict[int, None] = {}  # rows that have more room than before
         self.opened = False  # has a node begun to take tasks?
@@ -309,7 +309,7 @@ class Ledger:
             del kept[next(iter(kept))]
 
     def _forget_task(self, task: Task) -> None:
-        self.forgotten[task.uid] = None
+        self.forgotten[task.uid] = task.attempt
         if len(self.forgotten) > REMEMBERED:
             del self.forgotten[next(iter(self.forgotten))]
         self._save(Forget("task", task.uid, self.next_revision()))

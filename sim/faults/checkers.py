@@ -161,10 +161,12 @@ class ForgetfulDestroysNothing(Checker):
     """What a lost or old store never knew runs on until an operator decides."""
 
     def store_replaced(self) -> None:
-        saved = self.ordeal.store.load().tasks
+        saved, before = self.ordeal.store.load().tasks, self.ordeal.replaced.load().tasks
         for engine in self.ordeal.engines.values():
             for key in engine.running():
-                task = saved.get(key.uid)
+                task, was = saved.get(key.uid), before.get(key.uid)
+                if was is None or not was.state.placed:
+                    continue  # it was to be stopped already, and only had not heard of it
                 if task is None or task.attempt < key.attempt:
                     self.ordeal.orphans.add((key.uid, key.attempt))
 

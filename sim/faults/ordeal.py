@@ -136,6 +136,7 @@ class Ordeal:
         self.story = Story()
         self.trace = Trace()
         self.store = FaultyStore()
+        self.replaced = self.store  # the one before, once it was lost
         self.user = User(self.world, scenario.work, seed)
         self.engines: dict[str, FaultyEngine] = {}
         self.healed = False
@@ -373,7 +374,7 @@ class Ordeal:
         self._down(MANAGER)
         old = FaultyStore() if lost or not self._old else fault.random().choice(self._old).copy()
         self.say(f"! the store is {'empty' if lost else 'old'} now")
-        self.store = old
+        self.replaced, self.store = self.store, old
         self._old.clear()
         self.user.forget()
         if self.checkers is not None:
