@@ -94,7 +94,7 @@ class Rounds:
             if self._unmet(task) or self._data_away(task):
                 continue
             demand = self._ledger.demand(task)
-            if any(fleet.open[row] and fleet.fits(row, demand) for row in range(len(fleet))):
+            if any(fleet.fits(row, demand) for row in range(len(fleet))):
                 ready.append(task.uid)
         return ready
 

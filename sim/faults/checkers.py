@@ -472,10 +472,6 @@ class Checkers:
         self.count += 1
         return unsettled(self._ordeal)
 
-    def finish(self) -> None:
-        """The last look."""
-        self.full()
-
 
 def _has(checker: Checker, hook: str) -> bool:
     return getattr(type(checker), hook) is not getattr(Checker, hook)

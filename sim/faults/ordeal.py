@@ -245,7 +245,7 @@ class Ordeal:
             wrong = self.checkers.unsettled()
             if not wrong:
                 self.outcome.settle_seconds = self.world.now() - healed
-                self.checkers.finish()
+                self.checkers.full()
                 break
         else:
             if wrong:
