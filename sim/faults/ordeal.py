@@ -7,9 +7,11 @@ everything, and waits for what the protocol promises. Faults are told by `kinds`
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -74,6 +76,19 @@ class Outcome:
         return f"python -m sim replay --scenario {self.scenario} --seed {self.seed}"
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: a run remembers what it makes, and is forgotten as a whole."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_uncollected()
 def run_seed(
     scenario: FaultScenario,
     seed: int,
