@@ -25,19 +25,14 @@ class State(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
 
-    @property
-    def final(self) -> bool:
-        """Has it ended for good?"""
-        return self in FINAL
-
-    @property
-    def placed(self) -> bool:
-        """Does it hold resources on a node?"""
-        return self in PLACED_STATES
+    def __init__(self, text: str) -> None:
+        # Attributes, not properties: they are asked more often than anything else.
+        self.final = text in ("completed", "failed", "stopped")  # has it ended for good?
+        self.placed = text in ("scheduled", "running", "stopping")  # does it hold resources?
 
 
-FINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.STOPPED})
-PLACED_STATES: Final = frozenset({State.SCHEDULED, State.RUNNING, State.STOPPING})
+FINAL: Final = frozenset(state for state in State if state.final)
+PLACED_STATES: Final = frozenset(state for state in State if state.placed)
 
 
 class TaskEvent(StrEnum):

@@ -30,7 +30,7 @@ from cube.messages import (
     Wanted,
     worker_name,
 )
-from cube.task import PLACED_STATES, Forget, Meta, Record, Task, TaskName
+from cube.task import Forget, Meta, Record, Task, TaskName
 from sim.faults.settled import Wrong, unsettled
 from sim.faults.world import machine_of
 
@@ -301,7 +301,7 @@ class Books(Checker):
             return
         used: dict[str, list[int]] = {row.info.name: [0, 0, 0] for row in known.rows}
         for task in known.tasks:
-            if task.state in PLACED_STATES and task.node in used:
+            if task.state.placed and task.node in used:
                 sums, spec = used[task.node], task.spec
                 sums[0] += spec.cpu_milli
                 sums[1] += spec.memory_mib
