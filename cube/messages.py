@@ -30,8 +30,7 @@ def engine_name(node: str) -> str:
 # --- effects -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Deliver `message` to the actor named `to`, `after` seconds from now (a timer)."""
 
     to: str

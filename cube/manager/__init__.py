@@ -72,11 +72,13 @@ class Manager:
         """One line per message."""
         self._ledger.now = now
         match message:
-            case Wake():
-                self._wake()
+            case Tick():
+                self._tick()
             case Report():
                 if self._nodes.report(message):
                     self._jobs.node_changed(message.node)
+            case Wake():
+                self._wake()
             case Placed():
                 self._rounds.placed(message)
             case NeedFleet():
@@ -87,8 +89,6 @@ class Manager:
                 self._ledger.send(
                     message.reply_to, Reply(message.request, "ok", "", self.snapshot())
                 )
-            case Tick():
-                self._tick()
             case SetAside():
                 self._set_aside(message)
             case StoreDown():

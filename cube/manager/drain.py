@@ -74,6 +74,8 @@ class Draining:
 
     def step(self) -> None:
         """Do what can be done now: stop at most one instance of every service."""
+        if not self._ledger.draining:
+            return
         for tasks in self._movable().values():
             if self._awaited(tasks) is None:
                 # One that is down already is moved first: that takes nothing away.

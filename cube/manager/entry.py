@@ -7,6 +7,7 @@ node is alive, suspect or lost is decided by `cube.manager.nodes`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from cube.messages import FENCE_SECONDS, Fact, NodeInfo, Wanted
@@ -23,6 +24,7 @@ class Grants(NamedTuple):
     grace: float
 
 
+@cache
 def grants(nodes: int, reports_per_second: float) -> Grants:
     """The report interval scales so that all nodes together send `reports_per_second`."""
     interval = max(1.0, nodes / reports_per_second)

@@ -52,7 +52,7 @@ class Ledger:
         self.draining = {name: None for name, mark in saved.node_marks.items() if mark.draining}
         self.fleet = Fleet()
         self.of_job: dict[str, dict[str, None]] = {name: {} for name in self.jobs}
-        self.on_node: dict[str, dict[str, None]] = {}
+        self.on_node: dict[str, dict[str, str]] = {}  # node -> ids of what it holds -> their uids
         self.ended_on: dict[str, dict[str, None]] = {}  # ended tasks whose output is kept
         self.forgotten: dict[str, int] = {}  # uids, of late, with the latest attempt of each
         self.touched: dict[str, None] = {}  # nodes whose wanted set changed
@@ -289,7 +289,7 @@ class Ledger:
             stops = task.state is State.STOPPING and old is not None and old.state is not task.state
             if task.id not in tasks or stops:
                 self.touched[is_on] = None
-            tasks[task.id] = None
+            tasks[task.id] = task.uid
         if old is not None and old.state.final:
             self.let_go(old)
         if task.state in (State.COMPLETED, State.FAILED) and task.node is not None:

@@ -161,17 +161,18 @@ class Nodes:
 
     def _merge(self, entry: Entry, report: Report) -> None:
         """Take in what the report says; what was taken in before, of a task as it is, is old."""
+        ledger = self._ledger
         seen: dict[str, tuple[Fact, Task | None]] = {}
         for fact in report.facts:
-            told = (fact, self._ledger.task_of(fact.uid))
-            before = entry.seen.get(fact.uid)
-            if before is None or before[1] is not told[1] or before[0] != fact:
-                if not merge(self._ledger, fact, report):
+            uid = fact.uid
+            told = entry.seen.get(uid)
+            if told is None or ledger.task_of(uid) is not told[1] or told[0] != fact:
+                if not merge(ledger, fact, report):
                     self._strangers.seen(entry, fact)
-                told = (fact, self._ledger.task_of(fact.uid))
-            if fact.uid in entry.unknown and _is_here(told[1], fact, entry.name):
-                self._strangers.adopted(entry, fact.uid)
-            seen[fact.uid] = told
+                told = (fact, ledger.task_of(uid))
+            if uid in entry.unknown and _is_here(told[1], fact, entry.name):
+                self._strangers.adopted(entry, uid)
+            seen[uid] = told
         if report.whole:
             entry.seen = seen
         else:
@@ -227,13 +228,15 @@ class Nodes:
         listed = {fact.uid for fact in report.facts}
         self._strangers.keep_only(entry, listed)
         echo = report.echoes
-        for task in self._ledger.on(entry.name):
-            number = entry.assigned.get(task.uid)
-            if task.uid in listed or number is None or echo is None:
+        here = self._ledger.on_node.get(entry.name, {})
+        absent = [(task_id, uid) for task_id, uid in here.items() if uid not in listed]
+        for task_id, uid in absent:
+            number = entry.assigned.get(uid)
+            if number is None or echo is None:
                 continue
             if echo.epoch == self._ledger.epoch and echo.number >= number:
                 mark("whole-lacks-task")
-                missing(self._ledger, task)
+                missing(self._ledger, self._ledger.tasks[task_id])
             else:
                 mark("absence-means-nothing")
         if not entry.trusted:
@@ -265,9 +268,10 @@ class Nodes:
         self._number += 1
         entry.number, entry.numbered_at = self._number, self._ledger.now
         entry.confirmed = False
-        tasks = self._ledger.on(entry.name)
+        tasks, before = self._ledger.on(entry.name), entry.assigned
         entry.tasks = tuple(_wanted(t) for t in [*tasks, *self._ledger.ended(entry.name)])
-        entry.assigned = {t.uid: entry.assigned.get(t.uid, self._number) for t in tasks}
+        uids = self._ledger.on_node.get(entry.name, {}).values()
+        entry.assigned = {uid: before.get(uid, self._number) for uid in uids}
 
     def _assign(self, entry: Entry, granted: Grants) -> None:
         if not entry.trusted:

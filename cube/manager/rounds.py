@@ -47,12 +47,13 @@ class Rounds:
             if task is not None:
                 self.queue.push(self._key(task))
         self._ledger.pending.clear()
-        self._wake(self._ledger.gained, self._ledger.thinned)
-        if self._round is not None:
-            self._gained |= self._ledger.gained
-            self._thinned |= self._ledger.thinned
-        self._ledger.gained.clear()
-        self._ledger.thinned.clear()
+        if self._ledger.gained or self._ledger.thinned:
+            self._wake(self._ledger.gained, self._ledger.thinned)
+            if self._round is not None:
+                self._gained |= self._ledger.gained
+                self._thinned |= self._ledger.thinned
+            self._ledger.gained.clear()
+            self._ledger.thinned.clear()
         if self._ledger.opened and self._round is None:
             self._ledger.opened = False
             self.queue.opened()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from cube.messages import Assign, Placed, Report, RunDue, Save
 from cube.task import Task
@@ -25,30 +26,47 @@ class Trace:
 
     def note(self, actor: str, message: Any, now: float) -> None:
         """A message was handled."""
-        match message:
-            case Report():
-                facts = [(f.uid, f.attempt, f.restart, int(f.phase)) for f in message.facts]
-                what = f"{message.node} {message.seq} {message.whole} {facts}"
-            case Assign():
-                tasks = [(w.uid, w.attempt, w.run) for w in message.tasks]
-                what = f"{message.generation[1:]} {tasks}"
-            case Placed():
-                what = str([(d.uid, d.row) for d in message.decisions])
-            case RunDue():
-                what = str(message.key)
-            case _:
-                what = ""
-        line = f"{round(now * MICROS)} {actor} {type(message).__name__} {what}\n"
-        self._hash.update(line.encode())
+        kind = type(message)
+        told = TOLD.get(kind)
+        what = "" if told is None else told(message)
+        self._hash.update(f"{round(now * MICROS)} {actor} {kind.__name__} {what}\n".encode())
 
     def saved(self, save: Save) -> None:
         """The manager decided something."""
         for record in save.records:
             if isinstance(record, Task):
-                self._tasks.add(record.uid)
-                line = f"{record.uid} {record.state} {record.node} {record.attempt}\n"
+                uid = record.uid
+                self._tasks.add(uid)
+                line = f"{uid} {record.state} {record.node} {record.attempt}\n"
                 self._hash.update(line.encode())
 
     def hexdigest(self) -> str:
         """Of all so far."""
         return self._hash.hexdigest()
+
+
+def _report(report: Report) -> str:
+    facts = [(f.uid, f.attempt, f.restart, int(f.phase)) for f in report.facts]
+    return f"{report.node} {report.seq} {report.whole} {facts}"
+
+
+def _assign(assign: Assign) -> str:
+    tasks = [(w.uid, w.attempt, w.run) for w in assign.tasks]
+    return f"{assign.generation[1:]} {tasks}"
+
+
+def _placed(placed: Placed) -> str:
+    return str([(d.uid, d.row) for d in placed.decisions])
+
+
+def _due(due: RunDue) -> str:
+    return str(due.key)
+
+
+# What is told of a message besides its kind, its actor and its time.
+TOLD: Final[dict[type, Callable[[Any], str]]] = {
+    Report: _report,
+    Assign: _assign,
+    Placed: _placed,
+    RunDue: _due,
+}
