@@ -53,6 +53,15 @@ Effect = Send | Save
 FENCE_SECONDS = 5.0  # a fenced task is gone so long after its lease at the latest
 
 
+def resend_seconds(interval: float) -> float:
+    """After how long a worker tells again what was not answered, at first.
+
+    A second; a tenth of the report interval where many nodes make that longer, so that answers can
+    wait for one another.
+    """
+    return max(1.0, interval / 10)
+
+
 class Generation(NamedTuple):
     """Which manager speaks, and how new its word is. Ordered within one cluster."""
 

@@ -112,6 +112,7 @@ class Manager:
         ledger.set_meta("cluster", ledger.cluster)
         ledger.begin_span()
         ledger.touched.clear()  # nobody is told anything before it has told us the whole truth
+        ledger.eased.clear()
         self._nodes.start()
         ledger.send(MANAGER, Tick(), TICK_SECONDS)
 

@@ -55,7 +55,8 @@ class Ledger:
         self.on_node: dict[str, dict[str, str]] = {}  # node -> ids of what it holds -> their uids
         self.ended_on: dict[str, dict[str, None]] = {}  # ended tasks whose output is kept
         self.forgotten: dict[str, int] = {}  # uids, of late, with the latest attempt of each
-        self.touched: dict[str, None] = {}  # nodes whose wanted set changed
+        self.touched: dict[str, None] = {}  # nodes that must learn at once what is wanted of them
+        self.eased: dict[str, None] = {}  # nodes that a task has left: they may learn it later
         self.gained: dict[int, None] = {}  # rows that have more room than before
         self.opened = False  # has a node begun to take tasks?
         self.thinned: dict[str, None] = {}  # counted services that hold fewer places than before
@@ -283,7 +284,7 @@ class Ledger:
         is_on = task.node if task.state.placed else None
         if was_on is not None and was_on != is_on:
             del self.on_node[was_on][task.id]
-            self.touched[was_on] = None
+            self.eased[was_on] = None
         if is_on is not None:
             tasks = self.on_node.setdefault(is_on, {})
             stops = task.state is State.STOPPING and old is not None and old.state is not task.state

@@ -38,7 +38,8 @@ class Nodes:
         self.entries: dict[str, Entry] = {}
         self.cut_off = False  # most nodes are silent: it may be us
         self._number = 0
-        self._answers: dict[str, None] = {}  # nodes whose report awaits its echo
+        self._answers: dict[str, None] = {}  # nodes that are to be told now
+        self._owed: dict[str, float] = {}  # nodes that may be told later, with the time
 
     # --- life ---
 
@@ -87,6 +88,10 @@ class Nodes:
         else:
             for entry in overdue:
                 self.lose(entry, f"silent for {now - entry.heard:.0f} s")
+        for name, due in self._owed.items():
+            if due > now:
+                break
+            self._answers[name] = None
 
     def lose(self, entry: Entry, why: str) -> None:
         """Declare a node lost; what it ran is placed elsewhere."""
@@ -156,7 +161,10 @@ class Nodes:
         self._merge(entry, report)
         if report.whole and not report.engine_error:
             self._whole(entry, report)
-        self._answers[entry.name] = None
+        if report.whole or entry.whole_due:
+            self._answers[entry.name] = None
+        else:
+            self._owe(entry)
         return changed
 
     def _merge(self, entry: Entry, report: Report) -> None:
@@ -251,21 +259,38 @@ class Nodes:
     # --- assignments ---
 
     def assign(self) -> None:
-        """Tell every node whose wanted set changed, and every one that reported."""
+        """Tell nodes of which something new is wanted, and those that are due for an answer."""
         granted = self.grants
         for name in self._ledger.touched:
-            entry = self.entries.get(name)
-            if entry is not None:
-                self._renew(entry)
+            if (entry := self.entries.get(name)) is not None:
+                entry.outdated = True
                 self._answers[name] = None
+        for name in self._ledger.eased:
+            if (entry := self.entries.get(name)) is not None:
+                entry.outdated = True
+                self._owe(entry)
         self._ledger.touched.clear()
+        self._ledger.eased.clear()
         for name in self._answers:
-            self._assign(self.entries[name], granted)
+            self._owed.pop(name, None)
+            entry = self.entries[name]
+            if entry.outdated:
+                self._renew(entry)
+            self._assign(entry, granted)
         self._answers.clear()
+
+    def _owe(self, entry: Entry) -> None:
+        """Tell it within the time that its worker waits for an answer, with all that comes up."""
+        wait = self.grants.answer_within
+        if wait <= 0:
+            self._answers[entry.name] = None
+        else:
+            self._owed.setdefault(entry.name, self._ledger.now + wait)
 
     def _renew(self, entry: Entry) -> None:
         """Give the node's wanted set a new number."""
         self._number += 1
+        entry.outdated = False
         entry.number, entry.numbered_at = self._number, self._ledger.now
         entry.confirmed = False
         tasks, before = self._ledger.on(entry.name), entry.assigned
