@@ -49,7 +49,7 @@ def missing(ledger: Ledger, task: Task) -> None:
     if task.state is State.STOPPING:
         gone(ledger, task)
         return
-    text = "its container disappeared from " + (task.node or "")
+    text = f"{task.node} does not have it"
     ledger.task_event("task.disappeared", f"{task.id}: {text}", task)
     ledger.move(task, TaskEvent.RESCHEDULED, reason=text)
 
