@@ -322,7 +322,7 @@ class NobodyForgotten(Checker):
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
-        self._since: dict[str, float] = {}
+        self._since: dict[tuple[str, float], float] = {}  # task and since when it is pending
 
     def full(self, now: float) -> None:
         ordeal, world = self.ordeal, self.ordeal.world
@@ -333,10 +333,9 @@ class NobodyForgotten(Checker):
         if now - ordeal.disturbed < FORGOTTEN_SECONDS:
             self._since.clear()
             return
-        manager = world.core(MANAGER)
-        waiting = manager.placeable()
-        self._since = {uid: self._since.get(uid, now) for uid in waiting}
-        for uid, since in self._since.items():
+        waiting = [(task.uid, task.since) for task in world.core(MANAGER).placeable()]
+        self._since = {key: self._since.get(key, now) for key in waiting}
+        for (uid, _), since in self._since.items():
             if now - since > FORGOTTEN_SECONDS:
                 text = f"{uid} has had room for {now - since:.0f} s and is not placed"
                 raise Broken("nobody is forgotten", text, uid)
