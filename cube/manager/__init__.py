@@ -39,7 +39,7 @@ from cube.messages import (
     Tick,
     Wake,
 )
-from cube.task import Saved
+from cube.task import Saved, Task
 
 TICK_SECONDS = 1.0
 Request: TypeAlias = Submit | Stop | Remove | Recover | Drain | DeclareLost
@@ -191,8 +191,8 @@ class Manager:
             self._note(len(unknown)),
         )
 
-    def placeable(self) -> list[str]:
-        """Uids of tasks that wait although there is room; for those who check."""
+    def placeable(self) -> list[Task]:
+        """Tasks that wait although there is room; for those who check."""
         return self._rounds.placeable()
 
     def queued(self) -> int:

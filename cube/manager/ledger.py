@@ -7,6 +7,7 @@ decides nothing: jobs, nodes and rounds do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,8 @@ from cube.task import (
     transition,
 )
 
+Stranger = tuple[str, int]  # uid and attempt of a container that the store never knew
+STRANGERS = "strangers/"  # followed by the node's name, among the manager's own values
 REMEMBERED = 10_000  # answers and forgotten tasks, each
 SPANS = 1000  # starts of the manager that are told apart; older ones are taken together
 
@@ -45,6 +48,7 @@ class Ledger:
         self.patience = float(saved.meta.get("patience", "0"))  # longest grace granted, seconds
         self.incarnation = int(saved.meta.get("incarnation", "0"))
         self.spans = read_spans(saved.meta.get("spans", ""))  # lives of managers on this store
+        self.strangers = read_strangers(saved.meta)  # by node
         self.jobs = dict(saved.jobs)
         self.tasks: dict[str, Task] = {}  # by id: the newest incarnation
         self.volumes = dict(saved.volumes)
@@ -229,6 +233,13 @@ class Ledger:
         self.patience = seconds
         self.set_meta("patience", seconds)
 
+    def set_strangers(self, node: str, strangers: frozenset[Stranger]) -> None:
+        """Save which containers of a node are unknown, lest the next life take them for ours."""
+        if strangers != self.strangers.get(node, frozenset()):
+            self.strangers[node] = strangers
+            lines = (f"{uid} {attempt}" for uid, attempt in sorted(strangers))
+            self.set_meta(STRANGERS + node, "\n".join(lines))
+
     def next_incarnation(self) -> int:
         """A number for new tasks: the time in milliseconds, never the same twice."""
         self.incarnation = max(self.incarnation + 1, int(self.now * 1000))
@@ -357,6 +368,17 @@ def read_spans(text: str) -> list[tuple[int, int]]:
     """Lives of managers as saved: first and last incarnation each may have given, oldest first."""
     pairs = (part.partition("-") for part in text.split())
     return [(int(first), int(last)) for first, _, last in pairs]
+
+
+def read_strangers(meta: Mapping[str, str]) -> dict[str, frozenset[Stranger]]:
+    """Unknown containers as saved: a value for each node, and in it a line for each."""
+    found = {}
+    for key, text in meta.items():
+        if key.startswith(STRANGERS):
+            parts = (line.split(" ") for line in text.splitlines())
+            strangers = frozenset((uid, int(attempt)) for uid, attempt in parts)
+            found[key.removeprefix(STRANGERS)] = strangers
+    return found
 
 
 def volume_name(job: str, kind: str, source: str) -> str:

@@ -159,8 +159,10 @@ class Nodes:
         if row is not None:
             self._ledger.fleet.set_load(row, report.cpu_load_milli)
         self._merge(entry, report)
-        if report.whole and not report.engine_error:
+        all_told = report.whole and not report.engine_error
+        if all_told:
             self._whole(entry, report)
+        self._strangers.remember(entry, all_told=all_told)
         if report.whole or entry.whole_due:
             self._answers[entry.name] = None
         else:

@@ -30,6 +30,7 @@ from cube.messages import (
     Wanted,
     worker_name,
 )
+from cube.spec import TaskSpec
 from cube.task import Forget, Meta, Record, Task, TaskName
 from sim.faults.settled import Wrong, unsettled
 from sim.faults.world import machine_of
@@ -110,13 +111,18 @@ class OneCopy(Checker):
                 continue  # an operator decides on what the store never knew
             if where == node and not self._excused(where, now):
                 raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
-            spec = self.ordeal.engines[where].containers[other].run.spec
-            if spec.on_disconnect != "stop":
+            if self._older((node, key), (where, other)).on_disconnect != "stop":
                 continue
             if not self._excused(where, now):
                 text = f"{key} begins on {node} while {other} runs on {where}"
                 raise Broken("one copy", text, key.uid)
             self._doubled.setdefault(key.uid, now)
+
+    def _older(self, *copies: tuple[str, RunKey]) -> TaskSpec:
+        """What the older of two copies was started from: it is the one to be stopped."""
+        node, key = min(copies, key=lambda copy: copy[1])
+        run: Run = self.ordeal.engines[node].containers[key].run
+        return run.spec
 
     def _excused(self, node: str, now: float) -> bool:
         """Could nobody on that node stop a task, now or within the time it takes to?"""
@@ -328,20 +334,20 @@ class NobodyForgotten(Checker):
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
-        self._since: dict[str, float] = {}
+        self._since: dict[tuple[str, float], float] = {}  # task and since when it is pending
 
     def full(self, now: float, known: Snapshot | None) -> None:
         ordeal, world = self.ordeal, self.ordeal.world
-        works = world.alive(MANAGER) and world.alive(SCHEDULER) and not ordeal.store.failing
-        if not works:
+        parts = (MANAGER, SCHEDULER)
+        works = all(world.alive(part) and part not in world.frozen for part in parts)
+        if not works or ordeal.store.failing:
             ordeal.disturbed = now
         if now - ordeal.disturbed < FORGOTTEN_SECONDS:
             self._since.clear()
             return
-        manager = world.core(MANAGER)
-        waiting = manager.placeable()
-        self._since = {uid: self._since.get(uid, now) for uid in waiting}
-        for uid, since in self._since.items():
+        waiting = [(task.uid, task.since) for task in world.core(MANAGER).placeable()]
+        self._since = {key: self._since.get(key, now) for key in waiting}
+        for (uid, _), since in self._since.items():
             if now - since > FORGOTTEN_SECONDS:
                 text = f"{uid} has had room for {now - since:.0f} s and is not placed"
                 raise Broken("nobody is forgotten", text, uid)

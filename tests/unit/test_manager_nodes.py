@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cube.manager import ManagerOptions
-from cube.messages import Fact, Generation, Phase, Recover, Submit
+from cube.messages import Fact, Generation, Phase, Recover, Remove, Stop, Submit
 from cube.spec import JobSpec, Kind
 from cube.task import HostPort, NodeState, State
-from tests.managers import CLUSTER, WEB, Driver, assigns, ended, placed_and_running, running
+from tests.managers import (
+    CLUSTER,
+    WEB,
+    Driver,
+    assigns,
+    ended,
+    placed_and_running,
+    running,
+    stopped,
+)
 
 STRAY = Fact("old/web/1@5", 1, 0, Phase.RUNNING, size=(1000, 100, 0))
 
@@ -51,6 +60,28 @@ def test_recovery_removes_what_the_operator_saw_and_nothing_that_comes_later() -
     later = replace(STRAY, uid="old/web/2@5")
     (assign,) = assigns(d.report("node-1", STRAY, later)).values()
     assert assign.keep == (later.uid,)
+
+
+def test_unknown_copy_of_a_forgotten_task_stays_unknown_to_the_next_manager() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    d.report("node-2", replace(running(task), attempt=2))  # of a store that is lost
+    d.tell(Remove("remove", "shop", force=True))
+    d.report("node-1", stopped(task))
+    assert not d.look().tasks
+    d.restart()
+    (assign,) = assigns(d.report("node-2", replace(running(task), attempt=2))).values()
+    assert assign.keep == (task.uid,)
+
+
+def test_copy_of_an_ended_task_on_another_node_is_unknown() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    d.tell(Stop("stop", "shop"))
+    d.report("node-1", stopped(task))
+    assert d.task().state is State.STOPPED
+    (assign,) = assigns(d.report("node-2", running(task))).values()
+    assert assign.keep == (task.uid,)
 
 
 def test_old_copy_is_not_taken_for_the_new_version_when_its_node_returns() -> None:
