@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias, overload
 
 from cube.fleet import Fleet, Floats, Rows
-from cube.spec import Demand
+from cube.spec import Demand, GpuNeed
 
 ScoreFunction: TypeAlias = Callable[..., Floats]  # (fleet, task, rows, *, parameters)
 
@@ -54,6 +54,13 @@ class Policy(ABC):
     def basis(self, fleet: Fleet) -> Hashable:
         """Whatever else all scores depend on: when it changes, no cached score is good."""
         return None
+
+    def gpus(self, fleet: Fleet, row: int, need: GpuNeed) -> tuple[int, ...]:
+        """Which of the row's devices a task gets that is placed there; by default the tightest.
+
+        Whole devices are all alike; a share goes where it leaves least.
+        """
+        return fleet.devices.tightest(row, need)
 
     def placed(self, fleet: Fleet, row: int, demand: Demand) -> None:
         """`demand` was placed on `row`, whose cells show it already."""
