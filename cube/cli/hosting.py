@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 POLICIES = (
-    "epvm, epvm-paper, epvm-book, round-robin, greedy, best-fit, worst-fit, first-fit, random"
+    "epvm, epvm-paper, epvm-book, round-robin, greedy, best-fit, worst-fit, first-fit, dot-product,"
+    " hybrid, fgd, nomad-binpack, least-allocated, most-allocated, two-choices, random"
 )
 JOINING = ("node.joined", "node.alive")
 EngineName = Literal["docker", "process", "simulated"]

@@ -68,9 +68,13 @@ class Devices:
 
     def fit(self, need: GpuNeed, rows: Rows) -> Mask:
         """Do the devices that are needed fit on the rows now? Shape (len(rows),)."""
-        fits = (self.free_at(rows) >= need.milli) & self._allowed(need, rows)
-        enough: Mask = np.count_nonzero(fits, axis=1) >= need.count
+        enough: Mask = np.count_nonzero(self.fits_at(need, rows), axis=1) >= need.count
         return enough
+
+    def fits_at(self, need: GpuNeed, rows: Rows) -> Mask:
+        """On which devices of the rows does the need fit now? Shape (len(rows), devices)."""
+        fits: Mask = (self.free_at(rows) >= need.milli) & self._allowed(need, rows)
+        return fits
 
     def best(self, need: GpuNeed, rows: Rows) -> Ints:
         """How near each row comes, in thousandths, shape (len(rows),).

@@ -149,9 +149,8 @@ class Placer:
 
     def _devices(self, row: int, demand: Demand) -> tuple[int, ...]:
         """The GPUs that the policy chooses on the row that it was placed on."""
-        assert demand.gpu is not None
         try:
-            gpus = tuple(self.policy.gpus(self.fleet, row, demand.gpu))
+            gpus = tuple(self.policy.gpus(self.fleet, row, demand))
         except Exception as error:  # whatever a user's class raises
             raise PolicyFailure(f"raised {type(error).__name__}: {error}") from error
         if not self.fleet.fits(row, demand, gpus):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias, overload
 
 from cube.fleet import Fleet, Floats, Rows
-from cube.spec import Demand, GpuNeed
+from cube.spec import Demand
 
 ScoreFunction: TypeAlias = Callable[..., Floats]  # (fleet, task, rows, *, parameters)
 
@@ -55,12 +55,12 @@ class Policy(ABC):
         """Whatever else all scores depend on: when it changes, no cached score is good."""
         return None
 
-    def gpus(self, fleet: Fleet, row: int, need: GpuNeed) -> tuple[int, ...]:
+    def gpus(self, fleet: Fleet, row: int, demand: Demand) -> tuple[int, ...]:
         """Which of the row's devices a task gets that is placed there; by default the tightest.
 
         Whole devices are all alike; a share goes where it leaves least.
         """
-        return fleet.devices.tightest(row, need)
+        return () if demand.gpu is None else fleet.devices.tightest(row, demand.gpu)
 
     def placed(self, fleet: Fleet, row: int, demand: Demand) -> None:
         """`demand` was placed on `row`, whose cells show it already."""
@@ -91,6 +91,7 @@ class FunctionPolicy(Policy):
         self, function: ScoreFunction, name: str, row_local: bool, parameters: Mapping[str, object]
     ) -> None:
         super().__init__(**parameters)
+        self.__doc__ = function.__doc__
         self._function = function
         self.name = name
         self.row_local = row_local

@@ -63,6 +63,11 @@ def power(base: float, exponent: float) -> float:
         return math.inf
 
 
+def powers(base: float, exponents: Floats) -> Floats:
+    """`base ** exponent` for each, bit for bit the same however many there are."""
+    return np.array(list(map(power, repeat(base), exponents.tolist())), np.float64)
+
+
 class Powers:
     """`base ** load` by dimension and row; after a change only the changed rows are raised anew."""
 
@@ -98,7 +103,7 @@ class Powers:
         if load.jobs_limit:
             shares.append(fleet.tasks / load.jobs_limit)
         for dimension, share in zip(self._table.T, shares, strict=True):
-            dimension[: fleet.count] = list(map(power, repeat(load.base), share.tolist()))
+            dimension[: fleet.count] = powers(load.base, share)
 
     def _raise(self, rows: set[int]) -> None:
         fleet, base, jobs_limit = self.fleet, self.load.base, self.load.jobs_limit

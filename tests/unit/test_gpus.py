@@ -144,7 +144,7 @@ class LastDevice(Policy):
     def score(self, fleet: Fleet, demand: Demand, rows: np.ndarray) -> np.ndarray:
         return np.zeros(len(rows))
 
-    def gpus(self, fleet: Fleet, row: int, need: GpuNeed) -> tuple[int, ...]:
+    def gpus(self, fleet: Fleet, row: int, demand: Demand) -> tuple[int, ...]:
         return (1,)
 
 
