@@ -106,6 +106,7 @@ class NodeInfo:
     labels: tuple[tuple[str, str], ...] = ()
     engine: str = "simulated"
     boot_id: str = ""
+    gpus: tuple[str, ...] = ()  # the model of each GPU, by device number
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class NodeRow:
     tasks: int = 0
     cpu_load_milli: int = 0  # measured
     ports: tuple[tuple[int, str], ...] = ()  # asked host ports in use by this row's tasks
+    gpu_used_milli: tuple[int, ...] = ()  # by device number; what follows the last used is left out
 
 
 # --- user -> manager ---------------------------------------------------------------------
@@ -256,6 +258,7 @@ class Wanted:
     run: bool = True
     restart: int = 0  # restarts of this attempt that the manager knows of
     failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
+    gpus: tuple[int, ...] = ()  # the device numbers that it may use
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +299,8 @@ class Fact:
     failures: tuple[float, ...] = ()  # worker's clock
     handle: str = ""  # the engine's short id
     size: tuple[int, int, int] = (0, 0, 0)  # cpu, memory, disk of a container found by label
+    gpus: tuple[int, ...] = ()  # the device numbers that it holds
+    gpu_milli: int = 0  # thousandths of each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +337,7 @@ class Run:
     version: int
     spec: TaskSpec
     failures: tuple[float, ...] = ()  # when charged failures were seen (worker's clock)
+    gpus: tuple[int, ...] = ()  # the device numbers that it may use
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +412,8 @@ class Found:
     on_disconnect: str = "keep"
     stop_grace_seconds: float = 10.0
     failures: tuple[float, ...] = ()  # as its Run said: what was known when it started
+    gpus: tuple[int, ...] = ()  # as its Run said
+    gpu_milli: int = 0  # thousandths of each of them
 
 
 @dataclass(frozen=True, slots=True)

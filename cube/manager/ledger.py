@@ -331,9 +331,9 @@ class Ledger:
         for task in self.on(node):
             self._take(task)
 
-    def give_back(self, row: int, demand: Demand) -> None:
+    def give_back(self, row: int, demand: Demand, gpus: tuple[int, ...] = ()) -> None:
         """A row has more room; where ports are free again, so have all on its host."""
-        self.fleet.give(row, demand)
+        self.fleet.give(row, demand, gpus)
         self.gained[row] = None
         if demand.ports:
             self.gained.update(dict.fromkeys(self.fleet.sharing_host(row)))
@@ -344,7 +344,7 @@ class Ledger:
         if row is None:
             return  # the node has not reported since the manager started; see enter_row
         demand = self.demand(task)
-        self.fleet.take(row, demand)
+        self.fleet.take(row, demand, task.gpus)
         if demand.service:
             counts = self._counts.setdefault(demand.service, {})
             counts[row] = counts.get(row, 0) + 1
@@ -355,7 +355,7 @@ class Ledger:
         if row is None:
             return
         demand = self.demand(task)
-        self.give_back(row, demand)
+        self.give_back(row, demand, task.gpus)
         counts = self._counts.get(demand.service)
         if counts is not None and row in counts:
             self.thinned[demand.service] = None

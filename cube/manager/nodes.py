@@ -351,4 +351,5 @@ def _wanted(task: Task) -> Wanted:
         task.state in (State.SCHEDULED, State.RUNNING),
         0 if task.phase < 0 else task.restart + 1,
         task.failures,
+        task.gpus,
     )

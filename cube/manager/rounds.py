@@ -236,7 +236,7 @@ class Rounds:
             return
         if row is None:
             self._fits_nowhere(task, key, demand, decision)
-        elif fleet.open[row] and fleet.fits(row, demand) and self._ledger.demand(task) == demand:
+        elif fleet.fits(row, demand, decision.gpus) and self._ledger.demand(task) == demand:
             self._settle(task, decision)
         else:
             mark("round-refused")
@@ -267,6 +267,7 @@ class Rounds:
             exit_code=None,
             reason="",
             decision=decision,
+            gpus=decision.gpus,
         )
         self._ledger.pin_data(placed)
         self._ledger.task_event("task.placed", f"{task.id} goes to {name}", placed)
