@@ -174,7 +174,7 @@ def _line(lines: dict[Place, int], place: Place) -> int:
 
 def written(scenario: Scenario) -> str:
     """The scenario as TOML with every value, so that it replays as it is."""
-    return "\n".join(_tables(scenario.model_dump(), "")).lstrip("\n") + "\n"
+    return "\n".join(_tables(scenario.model_dump(exclude_none=True), "")).lstrip("\n") + "\n"
 
 
 def _tables(values: dict[str, Any], name: str) -> Iterator[str]:

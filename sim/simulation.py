@@ -29,11 +29,11 @@ from cube.policies import Policy
 from cube.scheduler import Scheduler
 from cube.task import Saved
 from cube.worker import Worker
+from sim.arrivals import MICROS, Arrivals
 from sim.engine import TrueTasks
 from sim.errors import PolicyFailed
 from sim.observation import Observation, Recorder
 from sim.scenario import Scenario
-from sim.workload import MICROS, Arrivals
 from sim.world import SimWorld
 
 CLUSTER_ID = "simulated"
