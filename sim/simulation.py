@@ -67,7 +67,8 @@ class Simulation:
         nodes = scenario.cluster.nodes()
         names = (node.name for node in nodes)
         self.recorder = Recorder(arrivals, names, self.world.now, self._count, self._policy_failed)
-        options = ManagerOptions(str(policy), scenario.control.reports_per_second, kept_per_node=0)
+        control = scenario.control
+        options = ManagerOptions(str(policy), control.reports_per_second, 0, control.queue)
         self._start(nodes, policy, options, TrueTasks(arrivals, scenario.workload.start, seed))
         self._feed(None)
         self._after(PATIENCE_SECONDS, self._watch)
