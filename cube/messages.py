@@ -227,6 +227,7 @@ class Place:
     rows: tuple[NodeRow, ...]
     questions: tuple[Question, ...]
     order: tuple[int, ...]  # queue order: the k-th task to place is the next of questions[order[k]]
+    fifo: bool = False  # one that does not fit ends the round: nobody passes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,6 +477,11 @@ class SetAside:
 @dataclass(frozen=True, slots=True)
 class Tick:
     """A core to itself: look at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRound:
+    """Manager to itself: what happens at this moment has been heard, so ask now."""
 
 
 @dataclass(frozen=True, slots=True)

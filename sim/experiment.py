@@ -19,12 +19,12 @@ import joblib
 
 from cube.policies import Policy, PolicyError, make_policy
 from sim import files
+from sim.arrivals import MICROS
 from sim.errors import InputError, SimulationError, did_you_mean
 from sim.metrics import counts, curves, measure, waits, window
 from sim.results import Comparison, RunResult
 from sim.scenario import Scenario
 from sim.simulation import Progress, Simulation
-from sim.workload import MICROS
 
 AnyPolicy = Any  # text, a Policy, or a function decorated with `sim.policy`
 

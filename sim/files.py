@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from sim.arrivals import MICROS
 from sim.errors import InputError
 from sim.metrics import METRICS, node_levels, waits
 from sim.observation import NEVER, STATES, Observation
 from sim.results import Comparison, RunResult
 from sim.scenario import Scenario, written
-from sim.workload import MICROS
 
 TASK_COLUMNS = (
     "task",

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.task import State
+from sim.arrivals import MICROS
 from sim.observation import NEVER, STATES, Observation
-from sim.workload import MICROS
 
 Floats = NDArray[np.float64]
 

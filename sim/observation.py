@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.task import State, Task
-from sim.workload import MICROS, Arrivals
+from sim.arrivals import MICROS, Arrivals
 
 Ints = NDArray[np.int64]
 NEVER = -1

@@ -10,7 +10,7 @@ reports say of tasks, `strangers` what the store never knew.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from cube.manager.drain import Draining
 from cube.manager.jobs import Jobs, record_answer
@@ -20,6 +20,7 @@ from cube.manager.rounds import Rounds
 from cube.marks import mark
 from cube.messages import (
     MANAGER,
+    BeginRound,
     DeclareLost,
     Drain,
     Effect,
@@ -52,6 +53,7 @@ class ManagerOptions:
     policy: str = "epvm"  # for display; the scheduler decides
     reports_per_second: float = 50.0  # of all nodes together
     kept_per_node: int = 50  # ended tasks whose output stays until their job is stopped; 0: none
+    queue: Literal["bypass", "fifo"] = "bypass"  # may others pass a task that does not fit?
 
 
 class Manager:
@@ -62,7 +64,7 @@ class Manager:
         self._birth = {"cluster": cluster, "saved": saved, "options": asdict(self._options)}
         self._ledger = Ledger(cluster, saved, self._options.kept_per_node)
         self._nodes = Nodes(self._ledger, self._options.reports_per_second)
-        self._rounds = Rounds(self._ledger, self._nodes)
+        self._rounds = Rounds(self._ledger, self._nodes, self._options.queue == "fifo")
         self._jobs = Jobs(self._ledger)
         self._draining = Draining(self._ledger, self._nodes, self._jobs)
         self._store_down = ""
@@ -83,6 +85,8 @@ class Manager:
                 self._rounds.placed(message)
             case NeedFleet():
                 self._rounds.need_fleet(message)
+            case BeginRound():
+                self._begin()
             case Submit() | Stop() | Remove() | Recover() | Drain() | DeclareLost():
                 self._request(message)
             case Look():
@@ -115,6 +119,11 @@ class Manager:
         ledger.eased.clear()
         self._nodes.start()
         ledger.send(MANAGER, Tick(), TICK_SECONDS)
+
+    def _begin(self) -> None:
+        self._rounds.take_in()
+        if not self._store_down:
+            self._rounds.begin()
 
     def _tick(self) -> None:
         self._nodes.tick()

@@ -7,7 +7,7 @@ what instances of a service allow by `spread`, what is better by a policy.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -67,20 +67,32 @@ class Placer:
         self._most = shapes
         self._shapes: dict[tuple[object, ...], Shape] = {}  # least recently used first
 
-    def place(self, questions: Sequence[Question], order: Sequence[int]) -> tuple[Decision, ...]:
+    def place(
+        self, questions: Sequence[Question], order: Sequence[int], fifo: bool = False
+    ) -> tuple[Decision, ...]:
         """Decide a round and take from the fleet what was decided.
 
         Args:
             questions: tasks of equal demand, and where instances of their service are.
             order: the k-th task to place is the next of `questions[order[k]]`.
+            fifo: the first task that cannot be placed ends the round.
 
         Returns:
-            One decision per entry of `order`.
+            One decision per entry of `order`, or as many as were made before it ended.
         """
         services: dict[str, Instances] = {}
         with np.errstate(all="ignore"):
             asked = [self._ask(question, services) for question in questions]
+            if fifo:
+                return tuple(self._until_one_fails(asked[k] for k in order))
             return tuple([self._next(asked[k]) for k in order])
+
+    def _until_one_fails(self, asked: Iterable[_Asked]) -> Iterator[Decision]:
+        for question in asked:
+            decision = self._next(question)
+            yield decision
+            if decision.row is None:
+                return
 
     def decide(
         self, demand: Demand, present: Sequence[tuple[int, int]] = (), uid: str = ""

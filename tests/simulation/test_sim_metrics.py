@@ -28,7 +28,7 @@ def observation(at, demand, changes, capacity, placed, ended, end):
         np.ones(n, np.int64),
         np.zeros(n, np.int64),
         np.array([[cpu, cpu, 0] for cpu in demand], dtype=np.int64),
-        1,
+        np.arange(n + 1),
     )
     columns = np.array(changes, dtype=np.int64).reshape(-1, 4)
     state = [NAMES.index("completed" if e != NEVER else "pending") for e in ended]
