@@ -24,7 +24,7 @@ from sim.faults.plan import draw_plan
 from sim.faults.scenario import FaultScenario, parse
 from tests.simulation.test_sim_run import _features
 
-QUICK = ["crashes", "engines", "network", "scaled-reports", "stores"]
+QUICK = ["crashes", "engines", "network", "operators", "scaled-reports", "stores"]
 SEEDS = tomllib.loads(Path(__file__).with_name("regression_seeds.toml").read_text())["seeds"]
 
 
