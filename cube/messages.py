@@ -175,17 +175,41 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Move a node's tasks elsewhere and give it no new ones; `on` False: let it have some again."""
+    """Move a node's tasks elsewhere and give it no new ones; `on` False: let it have some again.
+
+    After `deadline_seconds` what is left is stopped without waiting for anything.
+    """
 
     request: str
     node: str
     reply_to: str = ""
     on: bool = True
+    deadline_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeclareLost:
     """An operator knows that a silent node is gone: place its tasks elsewhere at once (rule 8)."""
+
+    request: str
+    node: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNode:
+    """Add labels to those that a node's worker tells, or take added ones away again."""
+
+    request: str
+    node: str
+    reply_to: str = ""
+    add: tuple[tuple[str, str], ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNode:
+    """Forget a node that is gone for good, with all that was decided about it."""
 
     request: str
     node: str

@@ -224,6 +224,7 @@ class Node:
     labels: tuple[tuple[str, str], ...]
     note: str = ""  # why it takes no new tasks
     draining: bool = False  # an operator wants it empty
+    deadline: float | None = None  # when the drain waits no longer
 
 
 # --- records that are not tasks, jobs or nodes -------------------------------------------
@@ -277,13 +278,15 @@ class NodeMark:
     node: str
     draining: bool
     revision: int
+    labels: tuple[tuple[str, str], ...] = ()  # added to those that its worker tells
+    deadline: float | None = None  # when a drain waits no longer
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
     """Delete the record of that kind and key."""
 
-    kind: Literal["job", "task", "volume"]
+    kind: Literal["job", "task", "volume", "node mark"]
     key: str
     revision: int
 

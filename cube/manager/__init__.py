@@ -3,8 +3,8 @@
 This file is its table of contents: one line per message. Every message ends in the same few steps,
 which bring the cluster towards what is wanted: queue what became pending, ask for placements, tell
 the nodes. `ledger` holds what is known, `jobs` what users ask for, `rollout` new versions, `drain`
-nodes that are to be emptied, `rounds` placement, `nodes` reports and assignments, `facts` what
-reports say of tasks, `strangers` what the store never knew.
+nodes that are to be emptied, `operators` what else is said of nodes, `rounds` placement, `nodes`
+reports and assignments, `facts` what reports say of tasks, `strangers` what the store never knew.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from cube.manager.drain import Draining
 from cube.manager.jobs import Jobs, record_answer
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
+from cube.manager.operators import Operators
 from cube.manager.rounds import Rounds
 from cube.marks import mark
 from cube.messages import (
@@ -24,11 +25,13 @@ from cube.messages import (
     DeclareLost,
     Drain,
     Effect,
+    LabelNode,
     Look,
     NeedFleet,
     Placed,
     Recover,
     Remove,
+    RemoveNode,
     Reply,
     Report,
     SetAside,
@@ -43,7 +46,7 @@ from cube.messages import (
 from cube.task import Saved, Task
 
 TICK_SECONDS = 1.0
-Request: TypeAlias = Submit | Stop | Remove | Recover | Drain | DeclareLost
+Request: TypeAlias = Submit | Stop | Remove | Recover | Drain | DeclareLost | LabelNode | RemoveNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Manager:
         self._rounds = Rounds(self._ledger, self._nodes, self._options.queue == "fifo")
         self._jobs = Jobs(self._ledger)
         self._draining = Draining(self._ledger, self._nodes, self._jobs)
+        self._operators = Operators(self._ledger, self._nodes, self._jobs)
         self._store_down = ""
         self._trouble = ""  # the latest message that was set aside
 
@@ -87,7 +91,9 @@ class Manager:
                 self._rounds.need_fleet(message)
             case BeginRound():
                 self._begin()
-            case Submit() | Stop() | Remove() | Recover() | Drain() | DeclareLost():
+            case Submit() | Stop() | Remove() | Recover():
+                self._request(message)
+            case Drain() | DeclareLost() | LabelNode() | RemoveNode():
                 self._request(message)
             case Look():
                 self._ledger.send(
@@ -168,7 +174,11 @@ class Manager:
             case Drain():
                 return self._draining.drain(message)
             case DeclareLost():
-                return self._draining.declare_lost(message)
+                return self._operators.declare_lost(message)
+            case LabelNode():
+                return self._operators.label(message)
+            case RemoveNode():
+                return self._operators.remove(message)
 
     def _settle(self) -> None:
         """Let follow what must follow, whatever the message was."""

@@ -53,8 +53,10 @@ class Ledger:
         self.tasks: dict[str, Task] = {}  # by id: the newest incarnation
         self.volumes = dict(saved.volumes)
         self.answers = dict(saved.answers)
+        self.node_marks = dict(saved.node_marks)
         self.draining = {name: None for name, mark in saved.node_marks.items() if mark.draining}
         self.fleet = Fleet()
+        self.vacant: dict[str, int] = {}  # rows of nodes that were removed, by their names
         self.of_job: dict[str, dict[str, None]] = {name: {} for name in self.jobs}
         self.on_node: dict[str, dict[str, str]] = {}  # node -> ids of what it holds -> their uids
         self.ended_on: dict[str, dict[str, None]] = {}  # ended tasks whose output is kept
@@ -195,13 +197,27 @@ class Ledger:
             del self.answers[next(iter(self.answers))]
         self._save(answer)
 
-    def mark_node(self, node: str, *, draining: bool) -> None:
-        """Save that a node is to be empty, or no longer."""
-        if draining:
+    def mark_of(self, node: str) -> NodeMark:
+        """What an operator decided about a node, which may be nothing."""
+        return self.node_marks.get(node) or NodeMark(node, False, 0)
+
+    def mark_node(self, node: str, **fields: Any) -> None:
+        """Save what an operator decided about a node."""
+        mark = replace(self.mark_of(node), revision=self.next_revision(), **fields)
+        self.node_marks[node] = mark
+        if mark.draining:
             self.draining[node] = None
         else:
             self.draining.pop(node, None)
-        self._save(NodeMark(node, draining, self.next_revision()))
+        self._save(mark)
+
+    def forget_node(self, node: str) -> None:
+        """Nothing is remembered of a node; it holds no tasks, and its row no uses."""
+        assert not self.on_node.pop(node, None)
+        self.ended_on.pop(node, None)
+        self.draining.pop(node, None)
+        if self.node_marks.pop(node, None) is not None:
+            self._save(Forget("node mark", node, self.next_revision()))
 
     def set_meta(self, key: str, value: object) -> None:
         """Save a value of the manager itself."""

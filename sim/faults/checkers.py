@@ -31,7 +31,7 @@ from cube.messages import (
     worker_name,
 )
 from cube.spec import TaskSpec
-from cube.task import Forget, Meta, Record, Task, TaskName
+from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
 from sim.faults.settled import Wrong, unsettled
 from sim.faults.world import machine_of
 
@@ -373,6 +373,26 @@ class AcceptedStays(Checker):
                 raise Broken("accepted stays accepted", f"{name} was stopped, runs again", name)
 
 
+class WordOnNodesStays(Checker):
+    """What an operator was told of a node's drain and labels survives like accepted jobs."""
+
+    def full(self, now: float, known: Snapshot | None) -> None:
+        ordeal = self.ordeal
+        if known is None:
+            return
+        marks = ordeal.store.content.node_marks
+        for node in ordeal.nodes:
+            if f"node {node}" in ordeal.user.busy:
+                continue
+            mark = marks.get(node, NodeMark(node, False, 0))
+            drains, labels = ordeal.user.drains.get(node), ordeal.operator.labels.get(node)
+            if drains is not None and mark.draining is not drains:
+                raise Broken("word on nodes stays", f"{node}: draining is not {drains}", node)
+            if labels is not None and dict(mark.labels) != labels:
+                text = f"{node} has {dict(mark.labels)}, was given {labels}"
+                raise Broken("word on nodes stays", text, node)
+
+
 class StoreIsTrue(Checker):
     """What is in the store is what the manager believes."""
 
@@ -438,7 +458,7 @@ class OursOnly(Checker):
 
 CHECKERS: list[type[Checker]] = [
     OneCopy, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books, NobodyForgotten,
-    AcceptedStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly,
+    AcceptedStays, WordOnNodesStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly,
 ]  # fmt: skip
 
 

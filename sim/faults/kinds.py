@@ -294,6 +294,28 @@ def user_drain(ordeal: Ordeal, fault: Fault) -> End:
     return lambda: ordeal.user.drain(node, on=False)
 
 
+@fault("user-drain-deadline", lasts=(60.0, 120.0))
+def user_drain_deadline(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator drains a node and waits only so long."""
+    node = ordeal.some_node(fault)
+    ordeal.user.drain(node, on=True, within=fault.random().uniform(0.0, 40.0))
+    return lambda: ordeal.user.drain(node, on=False)
+
+
+@fault("user-label")
+def user_label(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator gives a node the label that a global service asks for, or takes it away."""
+    ordeal.operator.label(ordeal.some_node(fault))
+    return None
+
+
+@fault("user-remove-node")
+def user_remove_node(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator says which nodes are lost, and removes those that are."""
+    ordeal.operator.tidy_up()
+    return None
+
+
 @fault("user-repeat")
 def user_repeat(ordeal: Ordeal, fault: Fault) -> End:
     """A user submits the same file once more."""

@@ -34,6 +34,7 @@ from cube.worker import Worker
 from sim.faults.checkers import Broken, Checkers
 from sim.faults.engine import FaultyEngine, Reboot, SetTrouble, Trouble
 from sim.faults.kinds import KINDS
+from sim.faults.operator import Operator
 from sim.faults.plan import Fault, draw_plan
 from sim.faults.scenario import FaultScenario
 from sim.faults.store import FaultyStore
@@ -152,6 +153,7 @@ class Ordeal:
         self.store = FaultyStore()
         self.replaced = self.store  # the one before, once it was lost
         self.user = User(self.world, scenario.work, seed)
+        self.operator = Operator(self.world, self.user)
         self.engines: dict[str, FaultyEngine] = {}
         self.healed = False
         self.recovering = False  # an operator has decided on unknown containers
@@ -401,6 +403,7 @@ class Ordeal:
         self.replaced, self.store = self.store, old
         self._old.clear()
         self.user.forget()
+        self.operator.labels.clear()
         if self.checkers is not None:
             old.watch = self.checkers.saved
             self.checkers.store_replaced()

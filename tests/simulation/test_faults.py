@@ -27,9 +27,9 @@ from sim.faults.plan import draw_plan
 from sim.faults.scenario import FaultScenario, parse
 from tests.simulation.test_sim_run import _features
 
-QUICK = ["crashes", "engines", "network", "scaled-reports", "stores"]
 REGRESSIONS = Path(__file__).with_name("regressions")
 SEEDS = tomllib.loads((REGRESSIONS / "seeds.toml").read_text())["seeds"]
+QUICK = ["crashes", "engines", "network", "operators", "scaled-reports", "stores"]
 
 
 def kept(scenario: str | Path, seed: int) -> None:
