@@ -186,7 +186,11 @@ class Nodes:
         for fact in report.facts:
             uid = fact.uid
             told = entry.seen.get(uid)
-            if told is None or ledger.task_of(uid) is not told[1] or told[0] != fact:
+            if (
+                told is None
+                or told[1] is not ledger.task_of(uid)
+                or (told[0] is not fact and told[0] != fact)
+            ):
                 if not merge(ledger, fact, report):
                     self._strangers.seen(entry, fact)
                 told = (fact, ledger.task_of(uid))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, TypeVar
 
-from cube.messages import Assign, Placed, Report, RunDue, Save
+from cube.messages import Assign, Fact, Placed, Report, RunDue, Save, Wanted
 from cube.task import Task
 
 MICROS = 1_000_000
+T = TypeVar("T")
 
 
 class Trace:
@@ -18,6 +19,7 @@ class Trace:
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
         self._tasks: set[str] = set()
+        self._listed: dict[object, tuple[tuple[Any, ...], str]] = {}
 
     @property
     def tasks(self) -> int:
@@ -27,8 +29,17 @@ class Trace:
     def note(self, actor: str, message: Any, now: float) -> None:
         """A message was handled."""
         kind = type(message)
-        told = TOLD.get(kind)
-        what = "" if told is None else told(message)
+        if kind is Report:
+            facts = self._list((message.node, message.whole), message.facts, _fact)
+            what = f"{message.node} {message.seq} {message.whole} {facts}"
+        elif kind is Assign:
+            what = f"{message.generation[1:]} {self._list(actor, message.tasks, _wanted)}"
+        elif kind is Placed:
+            what = str([(d.uid, d.row) for d in message.decisions])
+        elif kind is RunDue:
+            what = str(message.key)
+        else:
+            what = ""
         self._hash.update(f"{round(now * MICROS)} {actor} {kind.__name__} {what}\n".encode())
 
     def saved(self, save: Save) -> None:
@@ -44,29 +55,19 @@ class Trace:
         """Of all so far."""
         return self._hash.hexdigest()
 
-
-def _report(report: Report) -> str:
-    facts = [(f.uid, f.attempt, f.restart, int(f.phase)) for f in report.facts]
-    return f"{report.node} {report.seq} {report.whole} {facts}"
-
-
-def _assign(assign: Assign) -> str:
-    tasks = [(w.uid, w.attempt, w.run) for w in assign.tasks]
-    return f"{assign.generation[1:]} {tasks}"
-
-
-def _placed(placed: Placed) -> str:
-    return str([(d.uid, d.row) for d in placed.decisions])
+    def _list(
+        self, about: object, things: tuple[T, ...], told: Callable[[T], tuple[object, ...]]
+    ) -> str:
+        """What is listed about a node, as text: most of the time, what was listed before."""
+        latest = self._listed.get(about)
+        if latest is None or latest[0] != things:
+            latest = self._listed[about] = (things, str([told(thing) for thing in things]))
+        return latest[1]
 
 
-def _due(due: RunDue) -> str:
-    return str(due.key)
+def _fact(fact: Fact) -> tuple[object, ...]:
+    return (fact.uid, fact.attempt, fact.restart, int(fact.phase))
 
 
-# What is told of a message besides its kind, its actor and its time.
-TOLD: Final[dict[type, Callable[[Any], str]]] = {
-    Report: _report,
-    Assign: _assign,
-    Placed: _placed,
-    RunDue: _due,
-}
+def _wanted(wanted: Wanted) -> tuple[object, ...]:
+    return (wanted.uid, wanted.attempt, wanted.run)
