@@ -112,7 +112,7 @@ def test_a_lease_that_never_ends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_empty_store_that_removes_everything_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "_once_known", lambda ledger, fact, name: True)
+    monkeypatch.setattr(facts, "_once_known", lambda *told: True)
     assert "forgetful" in first_broken("stores", range(1, 13))
 
 
@@ -122,7 +122,7 @@ def test_a_stop_that_is_forgotten_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_failing_run_is_cut_down_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "_once_known", lambda ledger, fact, name: True)
+    monkeypatch.setattr(facts, "_once_known", lambda *told: True)
     scenario = FaultScenario.model_validate(
         {
             "nodes": 3,
