@@ -181,10 +181,10 @@ class Worker:
 
     def _learn(self) -> None:
         """Let what is held know what is wanted of it."""
-        self._telling.all_stale()
         for key, wanted in self._wanted.items():
-            if key in self._held:
-                self._held[key].learn(wanted, *self._clocks)
+            held = self._held.get(key)
+            if held is not None and held.learn(wanted, *self._clocks):
+                self._telling.stale(key)
 
     def _answered(self, assign: Assign) -> bool:
         """Take what an Assign grants and acknowledges. Says whether that is news."""

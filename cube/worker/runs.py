@@ -60,14 +60,20 @@ class Held:
             and not self.fenced
         )
 
-    def learn(self, wanted: Wanted, manager_now: float, now: float) -> None:
-        """Take what the manager says of it; of two counts of failures the larger holds."""
+    def learn(self, wanted: Wanted, manager_now: float, now: float) -> bool:
+        """Take what the manager says of it; of two counts of failures the larger holds.
+
+        Says whether its fact may be another one now.
+        """
+        news = self.wanted is None or self.wanted.spec is not wanted.spec
         self.wanted = wanted
         self.on_disconnect = wanted.spec.on_disconnect
         self.grace_seconds = wanted.spec.stop_grace_seconds
         if len(wanted.failures) > len(self.failures):
             mark("budget-of-assign")
             self.failures = tuple(now - (manager_now - at) for at in wanted.failures)
+            news = True
+        return news
 
     def begin(self) -> None:
         """A new run starts."""

@@ -127,6 +127,7 @@ def run_seed(
     outcome.wall_seconds = time.perf_counter() - began
     outcome.marks = marks.hits - before
     ordeal.account()
+    ordeal.story.forget()  # most of what there is: freed at once, not found as garbage
     return outcome
 
 
