@@ -24,6 +24,7 @@ MARKS = {
     "node-suspect": "a node missed its reports",
     "node-unconfirmed": "a node reports without confirming its assignment",
     "node-lost": "a node was lost",
+    "node-declared-lost": "a node was lost because an operator said so",
     "node-returned": "a lost node came back",
     "manager-cut-off": "most nodes were silent: the manager moved nothing",
     "manager-waits-patience": "a new manager waited as long as the one before it had promised",

@@ -14,6 +14,7 @@ from cube.manager.jobs import Jobs
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.rollout import is_ending, is_up
+from cube.marks import mark
 from cube.messages import DeclareLost, Drain, Reply
 from cube.task import NodeState, State, Task, TaskEvent
 
@@ -65,6 +66,7 @@ class Draining:
         if entry.state is NodeState.ALIVE or not self._nodes.is_silent(entry):
             text = f"{lost.node} still reports; drain it to move its tasks"
             return Reply(lost.request, "conflict", text)
+        mark("node-declared-lost")
         tasks = [t.id for t in self._ledger.on(lost.node)]
         self._nodes.lose(entry, "declared by an operator")
         text = f"{lost.node} is lost: {_count(tasks)} to be placed elsewhere"

@@ -12,11 +12,12 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from cube.messages import MANAGER, Drain, Remove, Reply, Stop, Submit
+from cube.messages import MANAGER, DeclareLost, Drain, Remove, Reply, Stop, Submit
 from cube.spec import (
     JobSpec,
     Kind,
     Mount,
+    Port,
     ReschedulePolicy,
     RestartPolicy,
     Spread,
@@ -46,6 +47,7 @@ class User:
         self._work = work
         self._open: dict[str, tuple[str, Callable[[Reply], None], Any]] = {}  # by request
         self._drains: dict[str, bool] = {}
+        self.drains_told: dict[str, bool] = {}  # by node, what an operator was told last
         self.busy: set[str] = set()  # jobs with a request that is not answered
         self._count = 0
         self._draw = Random(f"{seed} users")
@@ -56,6 +58,7 @@ class User:
             "fenced": self._fenced,
             "flapping": self._flapping,
             "pinned": self._pinned,
+            "ported": self._ported,
             "global": self._global,
             "slow": self._slow,
         }
@@ -77,6 +80,12 @@ class User:
             name = f"job-{len(self.asked) % self._work.jobs}"
         self._submit(JobSpec(name, (self._some_spec(draw),)))
 
+    def submit_and_stop(self, draw: Random) -> None:
+        """Submit a job, and change one's mind while it is starting."""
+        self.submit(draw)
+        name = list(self.asked)[-1]
+        self._world.call_at(self._world.now() + draw.uniform(0.01, 4.0), lambda: self._stop(name))
+
     def scale(self, draw: Random) -> None:
         """Change how many instances a job has."""
         spec = self._some_job(draw)
@@ -97,8 +106,10 @@ class User:
         """Stop a job."""
         spec = self._some_job(draw)
         if spec is not None:
-            name = spec.name
-            self._ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
+            self._stop(spec.name)
+
+    def _stop(self, name: str) -> None:
+        self._ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
 
     def remove(self, draw: Random) -> None:
         """Stop a job and forget it."""
@@ -112,15 +123,22 @@ class User:
         self._drains[node] = on
         self._ask(f"node {node}", lambda r: Drain(r, node, "edge/user", on), self._drained)
 
+    def declare_lost(self, node: str) -> None:
+        """Say that a node is lost; the manager takes that only while it is silent."""
+        self._ask(f"node {node}", lambda r: DeclareLost(r, node, "edge/user"), lambda reply: None)
+
     def _drained(self, reply: Reply) -> None:
         asked = self._open[reply.request][2]
         on = self._drains[asked.node]
+        if reply.status in ("ok", "unchanged"):
+            self.drains_told[asked.node] = asked.on
         if on is not asked.on:  # somebody changed their mind meanwhile
             self._world.call_at(self._world.now(), lambda: self.drain(asked.node, on=on))
 
     def forget(self) -> None:
         """The store is not what it was: what users were told before holds no longer."""
         self.told.clear()
+        self.drains_told.clear()
 
     @property
     def waiting(self) -> int:
@@ -213,6 +231,10 @@ class User:
     def _pinned(self, draw: Random) -> TaskSpec:
         """A service with data on one node."""
         return replace(self._service(draw), instances=1, mounts=(Mount("volume", "data", "/d"),))
+
+    def _ported(self, draw: Random) -> TaskSpec:
+        """A service that asks for a port of its node, of which there is one."""
+        return self._service(draw, ports=(Port(80, draw.choice((8080, 8081))),))
 
     def _global(self, draw: Random) -> TaskSpec:
         """A service on every node."""
