@@ -99,7 +99,7 @@ def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     if fact.phase is Phase.ENDED or not task.lost or _order(fact) < (task.restart, task.phase):
         return
     row = ledger.fleet.row_of(report.node)
-    if row is None or not ledger.fleet.has_room(row, ledger.demand(task)):
+    if row is None or not ledger.fleet.has_room(row, ledger.demand(task), task.gpus):
         return  # its place was given to others before it was heard of: it is placed anew
     mark("returned-task-believed")
     back = ledger.move(task, TaskEvent.PLACED, node=report.node, reason="")

@@ -9,6 +9,7 @@ its last answer; this file about the node.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,7 +70,7 @@ class Worker:
         self._lease = Lease()
         self._declined: set[Key] = set()  # wanted when the lease was over: never started here
         self._list_at = FOREVER
-        self._armed = FOREVER  # when the earliest Tick under way arrives
+        self._ticks: list[float] = []  # when those under way arrive, as a heap
         self._effects: list[Effect] = []
 
     def receive(self, message: Any, now: float) -> list[Effect]:
@@ -130,8 +131,8 @@ class Worker:
         self._list_at = now + LIST_SECONDS
 
     def _tick(self, now: float) -> None:
-        if now >= self._armed - EARLY_SECONDS:
-            self._armed = FOREVER
+        while self._ticks and self._ticks[0] <= now + EARLY_SECONDS:
+            heapq.heappop(self._ticks)
         if self._list_at <= now:
             self._list(now)
         if self._lease.until <= now:
@@ -147,8 +148,8 @@ class Worker:
     def _arm(self, now: float) -> None:
         """Have one Tick under way for the earliest thing that is due."""
         due = min(self._reports.due, self._lease.until, self._list_at)
-        if due < self._armed:
-            self._armed = due
+        if due < (self._ticks[0] if self._ticks else FOREVER):
+            heapq.heappush(self._ticks, due)
             self._send(self._name, Tick(), max(due - now, 0.001))
 
     # --- what should run ---

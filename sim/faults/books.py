@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cube.messages import MANAGER, Assign, Effect, Wanted
+from cube.messages import MANAGER, Assign, Effect, Snapshot, Wanted
 from cube.task import Record, Task
 from sim.faults.checker import Broken, Checker
 from sim.faults.world import machine_of
@@ -18,6 +18,8 @@ REPLAY_EVERY = 10  # full checks between two replays of the store
 
 class SavedFirst(Checker):
     """A worker is told to run nothing that was not saved before: where, and in which attempt."""
+
+    actors = "worker/"
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
@@ -47,24 +49,23 @@ class ReplayIsTrue(Checker):
         super().__init__(ordeal)
         self._looks = 0
 
-    def full(self, now: float) -> None:
+    def full(self, now: float, known: Snapshot | None) -> None:
         world, store = self.ordeal.world, self.ordeal.store
         self._looks += 1
-        if self._looks % REPLAY_EVERY or not world.alive(MANAGER):
+        if self._looks % REPLAY_EVERY or known is None:
             return
         if store.failing or not world.is_saved(MANAGER):
             return
-        lives = world.core(MANAGER).snapshot()
         again = self.ordeal.make_manager().snapshot()
         for what in ("epoch", "revision", "jobs", "tasks", "volumes"):
-            here, there = getattr(lives, what), getattr(again, what)
+            here, there = getattr(known, what), getattr(again, what)
             if isinstance(here, tuple):
                 here, there = set(here), set(there)
             if here != there:
                 raise Broken("replaying the store gives the same", f"other {what}: {there}")
-        marks = store.load().node_marks.values()
+        marks = store.content.node_marks.values()
         draining = {mark.node for mark in marks if mark.draining}
-        for node in lives.nodes:
+        for node in known.nodes:
             if node.draining is not (node.name in draining):
                 raise Broken("replaying the store gives the same", "other drains", node.name)
 
@@ -72,11 +73,11 @@ class ReplayIsTrue(Checker):
 class PortsAreSingle(Checker):
     """No two tasks hold the same port of one node."""
 
-    def full(self, now: float) -> None:
-        if not self.ordeal.world.alive(MANAGER):
+    def full(self, now: float, known: Snapshot | None) -> None:
+        if known is None:
             return
         held: dict[tuple[str | None, int, str], str] = {}
-        for task in self.ordeal.world.core(MANAGER).snapshot().tasks:
+        for task in known.tasks:
             for port in task.spec.ports if task.state.placed else ():
                 if port.host is None:
                     continue

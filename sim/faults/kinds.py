@@ -307,12 +307,7 @@ def user_drain(ordeal: Ordeal, fault: Fault) -> End:
     """An operator drains a node, and enables it again later."""
     node = ordeal.some_node(fault)
     ordeal.user.drain(node, on=True)
-
-    def end() -> None:
-        if not ordeal.healing:  # else it is to end by itself first
-            ordeal.user.drain(node, on=False)
-
-    return end
+    return lambda: ordeal.end_drain(node)
 
 
 @fault("user-declares-lost", lasts=(5.0, 60.0))
@@ -323,12 +318,34 @@ def user_declares_lost(ordeal: Ordeal, fault: Fault) -> End:
     def look() -> None:
         silent = ordeal.silent_nodes()
         if waits and silent:
-            ordeal.user.declare_lost(draw.choice(silent))
+            ordeal.operator.declare_lost(draw.choice(silent))
         elif waits:
             ordeal.world.call_at(ordeal.world.now() + LOOK_SECONDS, look)
 
     look()
     return waits.clear
+
+
+@fault("user-drain-deadline", lasts=(60.0, 120.0))
+def user_drain_deadline(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator drains a node and waits only so long."""
+    node = ordeal.some_node(fault)
+    ordeal.user.drain(node, on=True, within=fault.random().uniform(0.0, 40.0))
+    return lambda: ordeal.end_drain(node)
+
+
+@fault("user-label")
+def user_label(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator gives a node the label that a global service asks for, or takes it away."""
+    ordeal.operator.label(ordeal.some_node(fault))
+    return None
+
+
+@fault("user-remove-node")
+def user_remove_node(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator says which nodes are lost, and removes those that are."""
+    ordeal.operator.tidy_up()
+    return None
 
 
 @fault("user-repeat")

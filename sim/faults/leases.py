@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class LeaseHolds(Checker):
     """No worker orders a run of a `stop` task when its lease is over."""
 
+    actors = "worker/"
+
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         self._sent: dict[str, dict[tuple[int, int], float]] = {}  # by worker: (life, seq)
@@ -22,8 +24,6 @@ class LeaseHolds(Checker):
         self._seconds: dict[str, float] = {}
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if not actor.startswith("worker/"):
-            return
         if isinstance(message, Wake):
             self._sent[actor], self._since[actor] = {}, None
             self._seconds[actor] = LEASE_SECONDS

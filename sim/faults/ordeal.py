@@ -7,9 +7,11 @@ everything, and waits for what the protocol promises. Faults are told by `kinds`
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -34,6 +36,7 @@ from sim.faults.checker import Broken
 from sim.faults.checkers import Checkers
 from sim.faults.engine import FaultyEngine, Reboot, SetTrouble, Trouble
 from sim.faults.kinds import KINDS
+from sim.faults.operator import Operator
 from sim.faults.plan import Fault, draw_plan
 from sim.faults.scenario import FaultScenario
 from sim.faults.settled import tasks_to_move
@@ -77,6 +80,19 @@ class Outcome:
         return f"python -m sim replay --scenario {self.scenario} --seed {self.seed}"
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: a run remembers what it makes, and is forgotten as a whole."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_uncollected()
 def run_seed(
     scenario: FaultScenario,
     seed: int,
@@ -141,6 +157,7 @@ class Ordeal:
         self.store = FaultyStore()
         self.replaced = self.store  # the one before, once it was lost
         self.user = User(self.world, scenario.work, seed)
+        self.operator = Operator(self.world, self.user)
         self.engines: dict[str, FaultyEngine] = {}
         self.healed = self.healing = False
         self.healed_at = 0.0
@@ -310,6 +327,11 @@ class Ordeal:
         nodes = self.world.core(MANAGER).snapshot().nodes
         return sorted(node.name for node in nodes if node.state is NodeState.SUSPECT)
 
+    def end_drain(self, node: str) -> None:
+        """Let a node have tasks again; once all is healed, its drain is to come to an end first."""
+        if not self.healing:
+            self.user.drain(node, on=False)
+
     def cut(self, links: list[tuple[str, str]]) -> Callable[[], None]:
         """Cut links; returns what mends them."""
         self.say(f"! cut {links[:4]}")
@@ -404,6 +426,7 @@ class Ordeal:
         self.replaced, self.store = self.store, old
         self._old.clear()
         self.user.forget()
+        self.operator.labels.clear()
         if self.checkers is not None:
             old.watch = self.checkers.saved
             self.checkers.store_replaced()

@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from cube.messages import MANAGER, DeclareLost, Drain, Remove, Reply, Stop, Submit
+from cube.messages import MANAGER, Drain, Remove, Reply, Stop, Submit
 from cube.spec import (
     JobSpec,
     Kind,
@@ -47,7 +47,7 @@ class User:
         self._work = work
         self._open: dict[str, tuple[str, Callable[[Reply], None], Any]] = {}  # by request
         self._drains: dict[str, bool] = {}
-        self.drains_told: dict[str, bool] = {}  # by node, what an operator was told last
+        self.drains: dict[str, bool] = {}  # what was told of each node last
         self.busy: set[str] = set()  # jobs with a request that is not answered
         self._count = 0
         self._draw = Random(f"{seed} users")
@@ -78,7 +78,7 @@ class User:
         name = f"job-{draw.randrange(self._work.jobs)}"
         if self.asked.get(name) is None:
             name = f"job-{len(self.asked) % self._work.jobs}"
-        self._submit(JobSpec(name, (self._some_spec(draw),)))
+        self.submit_job(JobSpec(name, (self._some_spec(draw),)))
 
     def submit_and_stop(self, draw: Random) -> None:
         """Submit a job, and change one's mind while it is starting."""
@@ -94,13 +94,13 @@ class User:
         (task,) = spec.services
         if not task.pinning_mounts and not task.kind.is_global:
             count = draw.randint(0, self._work.instances)
-            self._submit(replace(spec, services=(replace(task, instances=count),)))
+            self.submit_job(replace(spec, services=(replace(task, instances=count),)))
 
     def repeat(self, draw: Random) -> None:
         """Submit the same once more; sometimes, run finished batch tasks again."""
         spec = self._some_job(draw)
         if spec is not None:
-            self._submit(spec, again=draw.random() < 0.5)
+            self.submit_job(spec, again=draw.random() < 0.5)
 
     def stop(self, draw: Random) -> None:
         """Stop a job."""
@@ -109,36 +109,32 @@ class User:
             self._stop(spec.name)
 
     def _stop(self, name: str) -> None:
-        self._ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
+        self.ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
 
     def remove(self, draw: Random) -> None:
         """Stop a job and forget it."""
         spec = self._some_job(draw)
         if spec is not None:
             name = spec.name
-            self._ask(name, lambda r: Remove(r, name, "edge/user", force=True), self._removed)
+            self.ask(name, lambda r: Remove(r, name, "edge/user", force=True), self._removed)
 
-    def drain(self, node: str, *, on: bool) -> None:
+    def drain(self, node: str, *, on: bool, within: float | None = None) -> None:
         """Drain a node, or enable it again; the latest word on a node is the one that is sent."""
         self._drains[node] = on
-        self._ask(f"node {node}", lambda r: Drain(r, node, "edge/user", on), self._drained)
-
-    def declare_lost(self, node: str) -> None:
-        """Say that a node is lost; the manager takes that only while it is silent."""
-        self._ask(f"node {node}", lambda r: DeclareLost(r, node, "edge/user"), lambda reply: None)
+        self.ask(f"node {node}", lambda r: Drain(r, node, "edge/user", on, within), self._drained)
 
     def _drained(self, reply: Reply) -> None:
         asked = self._open[reply.request][2]
-        on = self._drains[asked.node]
         if reply.status in ("ok", "unchanged"):
-            self.drains_told[asked.node] = asked.on
+            self.drains[asked.node] = asked.on
+        on = self._drains[asked.node]
         if on is not asked.on:  # somebody changed their mind meanwhile
             self._world.call_at(self._world.now(), lambda: self.drain(asked.node, on=on))
 
     def forget(self) -> None:
         """The store is not what it was: what users were told before holds no longer."""
         self.told.clear()
-        self.drains_told.clear()
+        self.drains.clear()
 
     @property
     def waiting(self) -> int:
@@ -147,12 +143,14 @@ class User:
 
     # --- asking ---
 
-    def _submit(self, spec: JobSpec, *, again: bool = False) -> None:
+    def submit_job(self, spec: JobSpec, *, again: bool = False) -> None:
+        """Submit this very job."""
+
         def told(reply: Reply) -> None:
             if reply.status in ("created", "changed", "unchanged"):
                 self.told[spec.name] = Told(spec)
 
-        if self._ask(spec.name, lambda r: Submit(r, spec, "edge/user", again), told):
+        if self.ask(spec.name, lambda r: Submit(r, spec, "edge/user", again), told):
             self.asked[spec.name] = spec
 
     def _stopped(self, reply: Reply) -> None:
@@ -165,7 +163,7 @@ class User:
         if reply.status in ("ok", "not-found"):
             self.told[name] = Told(None)
 
-    def _ask(self, job: str, make: Callable[[str], Any], told: Callable[[Reply], None]) -> bool:
+    def ask(self, job: str, make: Callable[[str], Any], told: Callable[[Reply], None]) -> bool:
         """Ask until there is an answer.
 
         One request per job at a time: nobody could say which of two came first.

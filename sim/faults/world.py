@@ -7,6 +7,7 @@ The cores know nothing of it: an actor sees its own machine's clock and whatever
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from cube.actor import Core, CoreActor, Keeper, Letter, is_edge
@@ -22,6 +23,7 @@ class Crashed(Exception):
     """An actor's process died in the middle of what it did."""
 
 
+@cache
 def machine_of(actor: str) -> str:
     """The machine on which an actor lives."""
     return CONTROL if actor in (MANAGER, SCHEDULER) or is_edge(actor) else actor.partition("/")[2]
@@ -49,9 +51,8 @@ class Machine:
 
     def deliver(self, sender: str, effect: Send, life: int | None) -> None:
         """Timers run by this machine's clock."""
-        if effect.after:
-            effect = Send(effect.to, effect.message, effect.after / self._rate)
-        self._world.deliver(sender, effect, life)
+        to, message, after = effect
+        self._world.carry(sender, to, Letter(message, life), after / self._rate)
 
     def handled(
         self, name: str, life: int, now: float, message: Any, effects: list[Effect]
@@ -120,14 +121,14 @@ class FaultyWorld(SimWorld):
         for letter in self.frozen.pop(actor, ()):
             Delivery(self, actor, letter, 0.0, urgency=0)
 
-    def deliver(self, sender: str, effect: Send, life: int | None) -> None:
+    def carry(self, sender: str, to: str, letter: Letter, after: float) -> None:
         """Let one message take its way: locally, or through whatever the network is now."""
-        a, b = machine_of(sender), machine_of(effect.to)
+        a, b = machine_of(sender), machine_of(to)
         if a == b:
-            self._post(effect.to, Letter(effect.message, life), effect.after)
+            self._post(to, letter, after)
             return
         for delay in self.network.delays(a, b):
-            self._post(effect.to, Letter(effect.message, life), effect.after + delay)
+            self._post(to, letter, after + delay)
 
     def saved(self, name: str) -> None:
         """Die here, if that was decided: what is saved is saved, what was to be sent is lost."""

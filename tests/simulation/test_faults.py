@@ -36,9 +36,9 @@ from sim.faults.plan import draw_plan
 from sim.faults.scenario import FaultScenario, parse
 from tests.simulation.test_sim_run import _features
 
-QUICK = ["crashes", "engines", "network", "scaled-reports", "stores"]
 REGRESSIONS = Path(__file__).with_name("regressions")
 SEEDS = tomllib.loads((REGRESSIONS / "seeds.toml").read_text())["seeds"]
+QUICK = ["crashes", "engines", "network", "operators", "scaled-reports", "stores"]
 
 
 def kept(scenario: str | Path, seed: int) -> None:
@@ -131,7 +131,7 @@ def test_a_lease_that_never_ends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_empty_store_that_removes_everything_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "_once_known", lambda *_: True)
+    monkeypatch.setattr(facts, "_once_known", lambda *told: True)
     assert "forgetful" in first_broken("stores", range(1, 13))
 
 
@@ -161,7 +161,14 @@ PLANTED = [
         "network",
         "replaying the store",
     ),
-    ("a drain never saved", MemoryStore, "_put", without(NodeMark), "crashes", "accepted stays"),
+    (
+        "a drain never saved",
+        MemoryStore,
+        "_put",
+        without(NodeMark),
+        "crashes",
+        "word on nodes stays",
+    ),
     ("an endless drain", Draining, "step", lambda self: None, "crashes", "settled"),
     ("containers that stay", FaultyEngine, "_discard", lambda *_: [], "network", "settled"),
 ]
@@ -197,7 +204,7 @@ def test_word_of_an_operator_excuses_no_more_than_a_lease(monkeypatch: pytest.Mo
 
 
 def test_a_failing_run_is_cut_down_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "_once_known", lambda *_: True)
+    monkeypatch.setattr(facts, "_once_known", lambda *told: True)
     scenario = FaultScenario.model_validate(
         {
             "nodes": 3,
