@@ -24,6 +24,7 @@ MARKS = {
     "node-suspect": "a node missed its reports",
     "node-unconfirmed": "a node reports without confirming its assignment",
     "node-lost": "a node was lost",
+    "node-declared-lost": "a node was lost because an operator said so",
     "drained-node-silent": "a drained node went silent, which says nothing about the manager",
     "drain-deadline": "a drain waited no longer, and stopped what was left",
     "node-removed": "a node that was gone for good was forgotten",
