@@ -15,6 +15,7 @@ import click
 
 from sim.errors import InputError, SimulationError
 from sim.faults.cli import faults, replay
+from sim.reproduce.cli import reproduce
 from sim.traces.cli import traces
 
 EPILOG = "Results, columns and definitions: docs/simulation.md"
@@ -177,6 +178,7 @@ def _told() -> Iterator[None]:
 
 main.add_command(faults)
 main.add_command(replay)
+main.add_command(reproduce)
 main.add_command(traces)
 
 if __name__ == "__main__":
