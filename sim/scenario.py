@@ -41,6 +41,7 @@ class Scenario(Description):
     policies: Annotated[tuple[str, ...], Field(min_length=1)] = ("epvm",)
     baseline: str = ""  # the policy that others are compared with; empty: the last one
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)] = (1,)
+    metrics: tuple[str, ...] = ()  # of your own, as package.module:name
     warm_up: Share = 0.5  # of the time in which tasks arrive; left out of the figures
     horizon_seconds: Seconds = 0.0  # virtual; 0: until every task is final
     cluster: Cluster = Cluster()

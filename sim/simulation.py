@@ -25,7 +25,6 @@ from cube.messages import (
     worker_name,
 )
 from cube.policies import Policy
-from cube.scheduler import Scheduler
 from cube.task import Saved
 from cube.worker import Worker
 from sim.arrivals import MICROS, Arrivals
@@ -33,6 +32,7 @@ from sim.engine import Machines
 from sim.errors import PolicyFailed
 from sim.observation import Observation, Recorder
 from sim.scenario import Scenario
+from sim.timing import TimedScheduler
 from sim.world import SimWorld
 
 CLUSTER_ID = "simulated"
@@ -60,6 +60,7 @@ class Simulation:
         self.world = SimWorld(delay=lambda sender, to: _delay(delay, sender, to))
         self._policy_error = ""
         self._over = simpy.Event(self.world.env)
+        self._scheduler = TimedScheduler(policy)
         self._fed = 0  # jobs handed to the world
         self._changes = 0  # when the watch last looked
         self._down = 0  # machines that wait for their repair
@@ -105,6 +106,11 @@ class Simulation:
         """How many messages of each type were delivered."""
         return dict(sorted(self.world.messages.items()))
 
+    @property
+    def decision_seconds(self) -> float:
+        """What one decision of the scheduler cost on this machine, in wall seconds."""
+        return self._scheduler.seconds_each
+
     def trace_hash(self) -> str:
         """The digest of all that happened."""
         return self.recorder.trace_hash(self.world.messages.items())
@@ -112,7 +118,7 @@ class Simulation:
     def _start(self, nodes: tuple[NodeInfo, ...], policy: Policy, options: ManagerOptions) -> None:
         world, nothing = self.world, Saved({}, {}, {}, {}, {})
         world.start_core(MANAGER, lambda life: Manager(CLUSTER_ID, nothing, options), self.recorder)
-        world.start_core(SCHEDULER, lambda life: Scheduler(policy))
+        world.start_core(SCHEDULER, lambda life: self._scheduler)
         for node in nodes:
             self._start_node(node)
             self._await_failure(node, self._machines.failures(node.name))

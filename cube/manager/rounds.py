@@ -56,12 +56,13 @@ class Rounds:
             if task is not None:
                 self.queue.push(self._key(task))
         self._ledger.pending.clear()
-        self._wake(self._ledger.gained, self._ledger.thinned)
-        if self._round is not None:
-            self._gained |= self._ledger.gained
-            self._thinned |= self._ledger.thinned
-        self._ledger.gained.clear()
-        self._ledger.thinned.clear()
+        if self._ledger.gained or self._ledger.thinned:
+            self._wake(self._ledger.gained, self._ledger.thinned)
+            if self._round is not None:
+                self._gained |= self._ledger.gained
+                self._thinned |= self._ledger.thinned
+            self._ledger.gained.clear()
+            self._ledger.thinned.clear()
         if self._ledger.opened and self._round is None:
             self._ledger.opened = False
             self.queue.opened()
@@ -94,8 +95,8 @@ class Rounds:
     def _key(self, task: Task) -> Key:
         return queue_key(task, self._ledger.jobs[task.job].spec.priority)
 
-    def placeable(self) -> list[str]:
-        """Uids of pending tasks that nothing keeps from being placed now."""
+    def placeable(self) -> list[Task]:
+        """Pending tasks that nothing keeps from being placed now."""
         fleet, ready = self._ledger.fleet, []
         blocking = self._blocking[0] if self._is_blocked() else None
         for task in self._ledger.tasks.values():
@@ -107,7 +108,7 @@ class Rounds:
                 continue
             demand = self._ledger.demand(task)
             if any(fleet.fits(row, demand) for row in range(len(fleet))):
-                ready.append(task.uid)
+                ready.append(task)
         return ready
 
     # --- asking ---
@@ -268,7 +269,7 @@ class Rounds:
             return
         if row is None:
             self._fits_nowhere(task, key, demand, decision)
-        elif fleet.open[row] and fleet.fits(row, demand) and self._ledger.demand(task) == demand:
+        elif fleet.fits(row, demand, decision.gpus) and self._ledger.demand(task) == demand:
             self._settle(task, decision)
         else:
             mark("round-refused")
@@ -301,6 +302,7 @@ class Rounds:
             exit_code=None,
             reason="",
             decision=decision,
+            gpus=decision.gpus,
         )
         self._ledger.pin_data(placed)
         self._ledger.task_event("task.placed", f"{task.id} goes to {name}", placed)
