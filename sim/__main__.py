@@ -15,6 +15,8 @@ import click
 
 from sim.errors import InputError, SimulationError
 from sim.faults.cli import faults, replay
+from sim.reproduce.cli import reproduce
+from sim.traces.cli import traces
 
 EPILOG = "Results, columns and definitions: docs/simulation.md"
 
@@ -176,6 +178,8 @@ def _told() -> Iterator[None]:
 
 main.add_command(faults)
 main.add_command(replay)
+main.add_command(reproduce)
+main.add_command(traces)
 
 if __name__ == "__main__":
     main(prog_name="python -m sim")
