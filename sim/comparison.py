@@ -102,16 +102,26 @@ class Comparison:
         return Table.of(FIGURES, figure_columns(order, (*METRICS, *self.own_metrics)))
 
     def plot(self, what: str, path: str | Path, width_inches: float = 3.3) -> None:
-        """Draw `utilisation`, `waiting` or `imbalance` alone, in the file type of `path`.
+        """Draw `utilisation`, `waiting` or `imbalance`, in the file type of `path`.
+
+        The picture's data go beside it, as CSV.
 
         Raises:
-            InputError: there is no such picture.
+            InputError: there is no such picture, or no such file type.
         """
-        from sim.plots import PANELS, draw
+        from sim.plots import PANELS, draw_panels, panel_tables
 
         if what not in PANELS:
             raise InputError(f"there is no picture '{what}'", did_you_mean(what, PANELS))
-        draw(self, (what,), Path(path), width_inches)
+        draw_panels(self.by_policy, panel_tables(self.by_policy, [what]), Path(path), width_inches)
+
+    @property
+    def caption(self) -> str:
+        """What was simulated, in a line."""
+        n, seeds = len(self.seeds), "one seed"
+        if n > 1:
+            seeds = f"{n} seeds (shaded: least to most; whiskers: 95 % interval of the mean)"
+        return f"{self.scenario.told}; {seeds}"
 
     def summary(self) -> dict[str, Any]:
         """All that summary.json holds."""

@@ -28,7 +28,13 @@ from sim.results import RunResult
 from sim.scenario import Scenario, written
 
 _OURS = ("runs", "summary.json", "scenario.toml", "env.json", "tasks.csv.gz", "nodes.npz")
-_OURS_TOO = ("comparison.csv", "comparison.png", "curves.npz", "figures.csv", "pictures")
+_OURS_TOO = (
+    *(f"comparison.{name}.csv" for name in ("utilisation", "waiting", "imbalance")),
+    "comparison.csv",
+    "comparison.png",
+    "curves.npz",
+    "figures.csv",
+)
 
 
 def claim(out: Path, force: bool) -> None:
@@ -86,15 +92,16 @@ def write_run(result: RunResult, out: Path) -> None:
 
 def write_comparison(result: Comparison, out: Path) -> None:
     """summary.json, comparison.csv, figures.csv, comparison.png, curves.npz, and the common two."""
-    from sim.plots import PANELS, draw
+    from sim.plots import PANELS, draw_panels, panel_tables
 
     if result.seeds:
         put(out / "comparison.csv", result.everything.to_table().csv())
         put(out / "figures.csv", result.figures.csv())
         put(out / "curves.npz", _curves(result))
-        partial = out / ".partial.png"
-        draw(result, tuple(PANELS), partial, 10.0)
-        os.replace(partial, out / "comparison.png")
+        tables = panel_tables(result.by_policy, list(PANELS))
+        for name, table in tables.items():
+            put(out / f"comparison.{name}.csv", table.csv())
+        draw_panels(result.by_policy, tables, out / "comparison.png", 10.0, result.caption)
     _put_common(out, result.scenario, result.summary(), "compare")
 
 

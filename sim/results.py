@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,18 @@ class RunResult:
 
         policy = make_policy(self.policy) if self.chosen is None else self.chosen
         return explain(self.scenario, policy, self.seed, task)
+
+    def plot_nodes(
+        self, path: str | Path, resource: str = "cpu", width_inches: float = 3.3
+    ) -> None:
+        """Draw how full each node is over time, by `cpu` or `memory`; data beside it, as CSV.
+
+        Raises:
+            InputError: there is no such resource, or only the figures of this run were kept.
+        """
+        from sim.plots import map_nodes
+
+        map_nodes(self, Path(path), resource, width_inches)
 
     def without_observation(self) -> RunResult:
         """The same without the columns per task: small enough to keep many, or to send."""

@@ -46,6 +46,12 @@ class Scenario(Description):
     workload: Workload = Workload()
     control: Control = Control()
 
+    @property
+    def told(self) -> str:
+        """Its size, for people."""
+        offered = f", offered load {self.workload.load:g}" if self.workload.load else ""
+        return f"{self.cluster.count:,} nodes, {self.workload.tasks:,} tasks{offered}"
+
 
 def named() -> list[str]:
     """Names of the scenarios that ship."""

@@ -19,7 +19,7 @@ from sim.errors import InputError, did_you_mean
 from sim.scenario import Scenario, named, read
 
 NODES = "nodes"
-_APART = ("policies", "seeds", "baseline")  # have options of their own
+APART = ("policies", "seeds", "baseline")  # are not set, but have options of their own
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -121,7 +121,7 @@ def differences(scenario: Scenario, base: Scenario) -> dict[str, Any]:
     return {
         path: value
         for path, value in _leaves(scenario.model_dump(), "")
-        if path not in _APART and (path not in before or before[path] != value)
+        if path not in APART and (path not in before or before[path] != value)
     }
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sim.__main__ import main, split
+from sim.__main__ import main
 from sim.metrics import GRID, METRICS
+from sim.options import split
 from sim.scenario import read, written
 from sim.schema import TASKS
 from tests.experiments import small
