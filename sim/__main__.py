@@ -43,16 +43,16 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(0), help="Of everything that is drawn.")
 def run(policy: str | None, seed: int | None, **options: Any) -> None:
     """Simulate one policy with one seed."""
-    from sim import experiment, report
+    from sim import experiment, terminal
 
     scenario = scenario_of(options)
     if policy is not None:
         scenario = scenario.but(policies=(policy,), baseline="")
     if seed is not None:
         scenario = scenario.but(seeds=(seed,))
-    with report.progress(scenario.workload.tasks) as tell:
+    with terminal.progress(scenario.workload.tasks) as tell:
         result = experiment.run(scenario, out=options["out"], force=options["force"], progress=tell)
-    report.show_run(result, options["out"])
+    terminal.show_run(result, options["out"])
 
 
 @main.command(epilog=EPILOG)
@@ -60,11 +60,11 @@ def run(policy: str | None, seed: int | None, **options: Any) -> None:
 @policy_options
 def compare(**options: Any) -> None:
     """Simulate several policies with the same tasks, seed by seed."""
-    from sim import experiment, report
+    from sim import experiment, terminal
 
     scenario = with_policies(scenario_of(options), options)
     runs = len(scenario.policies) * len(scenario.seeds)
-    with report.progress(scenario.workload.tasks * runs) as tell:
+    with terminal.progress(scenario.workload.tasks * runs) as tell:
         result = experiment.compare(
             scenario,
             processes=options["processes"],
@@ -72,7 +72,7 @@ def compare(**options: Any) -> None:
             force=options["force"],
             progress=tell,
         )
-    report.show_comparison(result, options["out"])
+    terminal.show_comparison(result, options["out"])
     if result.interrupted:
         sys.exit(130)
 
@@ -102,11 +102,11 @@ def compare(**options: Any) -> None:
 @click.option("--force", is_flag=True, help="Replace results that no longer stand.")
 def sweep(grid: tuple[str, ...], part: str | None, **options: Any) -> None:
     """Simulate policies over a grid of parameters; can be cut off and taken up again."""
-    from sim import report, sweeping
+    from sim import sweeping, terminal
     from sim.settings import settings
 
     scenario = with_policies(scenario_of(options), options)
-    with report.sweep_progress() as tell:
+    with terminal.sweep_progress() as tell:
         result = sweeping.sweep(
             scenario,
             dict(settings(text) for text in grid),
@@ -117,9 +117,19 @@ def sweep(grid: tuple[str, ...], part: str | None, **options: Any) -> None:
             force=options["force"],
             progress=tell,
         )
-    report.show_sweep(result, options["out"])
+    terminal.show_sweep(result, options["out"])
     if result.interrupted:
         sys.exit(130)
+
+
+@main.command(epilog=EPILOG)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace an earlier page.")
+def report(folder: Path, force: bool) -> None:
+    """Show the results in FOLDER as one HTML page, report.html, with tables and pictures."""
+    from sim.page import write_page
+
+    click.echo(f"Report: {write_page(folder, force=force)}")
 
 
 main.add_command(faults)

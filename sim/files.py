@@ -27,13 +27,19 @@ from sim.observation import Observation
 from sim.results import RunResult
 from sim.scenario import Scenario, written
 
-_OURS = ("runs", "summary.json", "scenario.toml", "env.json", "tasks.csv.gz", "nodes.npz")
-_OURS_TOO = (
-    *(f"comparison.{name}.csv" for name in ("utilisation", "waiting", "imbalance")),
+_OURS = (  # of a run, and of a comparison
+    "runs",
+    "summary.json",
+    "scenario.toml",
+    "env.json",
+    "tasks.csv.gz",
+    "nodes.npz",
     "comparison.csv",
     "comparison.png",
+    *(f"comparison.{name}.csv" for name in ("utilisation", "waiting", "imbalance")),
     "curves.npz",
     "figures.csv",
+    "report.html",
 )
 
 
@@ -61,7 +67,7 @@ def claim(out: Path, force: bool) -> None:
 
 def _clear(out: Path) -> None:
     """Remove results, and nothing else."""
-    for name in (*_OURS, *_OURS_TOO):
+    for name in _OURS:
         path = out / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

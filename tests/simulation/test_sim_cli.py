@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from sim.__main__ import main
+from sim.comparison import COMPARED
 from sim.metrics import GRID, METRICS
 from sim.options import split
 from sim.scenario import read, written
@@ -208,3 +210,88 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path, arguments):
     assert "nothing was written" in out + err
     assert "Traceback" not in out + err
     assert not (tmp_path / "out").exists()
+
+
+class Page(HTMLParser):
+    """What a page shows, and what it would fetch from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.pictures = self.rows = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.pictures += tag == "img"
+        self.rows += tag == "tr"
+        places = [value for name, value in attributes if name in ("src", "href")]
+        self.fetched += [place for place in places if not place.startswith("data:")]
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_report_is_one_page_that_needs_nothing_else(scenario, tmp_path):
+    run, trial, sweep = tmp_path / "run", tmp_path / "trial", tmp_path / "sweep"
+    two = ("--policies", "epvm,best-fit", "--seeds", 2)
+    called("run", "--scenario", scenario, "--out", run)
+    called("compare", "--scenario", scenario, *two, "--out", trial)
+    called("sweep", "--scenario", scenario, *two, "--set", "workload.load=0.5,1", "--out", sweep)
+    pages = {}
+    for folder in (run, trial, sweep):
+        result = called("report", folder)
+        assert result.exit_code == 0, result.output
+        pages[folder.name] = page = Page((folder / "report.html").read_text())
+        assert page.fetched == page.open == []
+    assert pages["run"].pictures == 2  # waiting times, placement map
+    assert pages["trial"].pictures == 3 + 2  # and a map for each policy
+    assert pages["sweep"].pictures == len(COMPARED)
+    assert pages["trial"].rows == 3 * len(METRICS)
+    again = called("report", run)
+    assert (again.exit_code, "--force" in again.output) == (2, True)
+    assert called("report", run, "--force").exit_code == 0
+
+
+def test_a_report_of_what_is_no_result_or_damaged(scenario, tmp_path):
+    run = tmp_path / "run"
+    missing = called("report", tmp_path / "none")
+    assert missing.exit_code == 2
+    assert "Name a folder that run, compare or sweep has finished" in missing.output
+    called("run", "--scenario", scenario, "--out", run)
+    whole = gzip.decompress((run / "tasks.csv.gz").read_bytes()).decode().splitlines(keepends=True)
+    whole[6] = whole[6][:30] + "\n"
+    (run / "tasks.csv.gz").write_bytes(gzip.compress("".join(whole).encode()))
+    damaged = called("report", run)
+    assert damaged.exit_code == 2
+    assert "tasks.csv.gz:7: " in damaged.output
+    (run / "tasks.csv.gz").write_bytes(b"\x1f\x8b nothing")
+    assert "are damaged" in called("report", run).output
+    summary = (run / "summary.json").read_text()
+    (run / "summary.json").write_text(summary[: len(summary) // 2])
+    assert "this is no JSON" in called("report", run).output
+    (run / "summary.json").write_text("{}")
+    assert "these are no results" in called("report", run).output
+
+
+def test_any_value_can_be_set_and_a_metric_added(scenario, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "def late(window):\n"
+        '    """Tasks that waited a second."""\n'
+        "    return (window.wait_seconds > 1).sum(), 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "out"
+    result = called(
+        "run", "--scenario", scenario, "--set", "workload.durations.family=fixed",
+        "--metric", "mine:late", "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "(3 lower bounds)" in result.output
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["metrics"]) == {*(metric.key for metric in METRICS), "late"}
+    assert summary["censored"]["late"] == 3
+    replayed = read(out / "scenario.toml")
+    assert (replayed.metrics, replayed.workload.durations.family) == (("mine:late",), "fixed")
