@@ -13,6 +13,7 @@ import click
 
 from sim.faults.cli import faults, replay
 from sim.options import (
+    check_policies,
     policy_options,
     scenario_of,
     scenario_options,
@@ -50,6 +51,7 @@ def run(policy: str | None, seed: int | None, **options: Any) -> None:
         scenario = scenario.but(policies=(policy,), baseline="")
     if seed is not None:
         scenario = scenario.but(seeds=(seed,))
+    check_policies(scenario, options["scenario"], named_here=policy is not None)
     with terminal.progress(scenario.workload.tasks) as tell:
         result = experiment.run(scenario, out=options["out"], force=options["force"], progress=tell)
     terminal.show_run(result, options["out"])

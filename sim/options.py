@@ -104,7 +104,26 @@ def with_policies(scenario: Scenario, options: dict[str, Any]) -> Scenario:
     if options["seeds"] is not None:
         changes["seeds"] = seeds_of(options["seeds"])
     found: Scenario = scenario.but(**changes)
+    check_policies(found, options["scenario"], named_here="policies" in changes)
     return found
+
+
+def check_policies(scenario: Scenario, source: str, *, named_here: bool) -> None:
+    """Look whether there are such policies before anything is done.
+
+    Raises:
+        InputError: there is none of that name; with file and line if the scenario names it.
+    """
+    from sim.experiment import policy_of
+    from sim.scenario import line_of
+
+    for policy in scenario.policies:
+        try:
+            policy_of(policy)
+        except InputError as error:
+            if named_here:
+                raise
+            raise InputError(f"{line_of(source, 'policies')}: {error}") from None
 
 
 def split(policies: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -97,7 +97,7 @@ def _run(found: _Folder) -> Iterator[str]:
         (key, number(np.nan if value is None else value), *_unit_and_text(
             key, summary["censored"].get(key, 0)))
         for key, value in summary["metrics"].items()
-    ))  # fmt: skip
+    ), "told")  # fmt: skip
     tasks = found.table("tasks.csv.gz", TASKS)
     first, policy = summary["window_seconds"][0], summary["policy"]
     waits = np.sort(tasks["wait_seconds"][tasks["submitted_seconds"] >= first])
@@ -253,12 +253,12 @@ def _facts(*facts: tuple[str, Any]) -> str:
     return f"<dl>{rows}</dl>"
 
 
-def _html_table(head: Sequence[str], rows: Iterator[Sequence[str]] | Any) -> str:
+def _html_table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table class='{kind}'><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _html(found: _Folder, body: str) -> str:

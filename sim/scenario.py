@@ -130,6 +130,12 @@ def parse_as(model: type[Parsed], text: str, file: str) -> Parsed:
         raise InputError("\n".join(f"{file}:{line}: {what}" for line, what in found)) from None
 
 
+def line_of(source: str | Path, *place: str) -> str:
+    """`file:line` at which a scenario says that, for errors that only others can find."""
+    path = find(source, SCENARIOS)
+    return f"{path}:{_line(_lines(text_of(path)), place)}"
+
+
 def _finding(whole: type[BaseModel], error: Any) -> str:
     if error["type"] != "extra_forbidden":
         return told(error)

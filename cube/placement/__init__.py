@@ -17,7 +17,7 @@ from cube.fleet import Fleet, Floats, Rows
 from cube.messages import Question
 from cube.placement.filters import reject
 from cube.placement.reasons import describe, why_pending
-from cube.placement.scores import PolicyFailure, Shape, scored, shape_of
+from cube.placement.scores import PolicyFailure, Shape, scored, shape_of, where
 from cube.placement.spread import Instances, Spreading
 from cube.policies import Policy
 from cube.spec import Demand
@@ -136,7 +136,8 @@ class Placer:
                 self.policy.placed(self.fleet, row, asked.demand)
         except Exception as error:  # whatever a user's hook raises
             self.fleet.give(row, asked.demand)
-            return self._failed(decision.uid, f"raised {type(error).__name__}: {error}")
+            place = where(self.policy, error)
+            return self._failed(decision.uid, f"raised {type(error).__name__}: {error} ({place})")
         if asked.spreading is not None:
             asked.spreading.instances.add(row)
         return decision
@@ -150,7 +151,7 @@ class Placer:
         try:
             picks, feasible = self._rank(asked, wanted)
         except PolicyFailure as failure:
-            return self._failed(uid, str(failure))
+            return self._failed(uid, f"{failure} ({where(self.policy, failure.__cause__)})")
         rejections: tuple[Rejection, ...] = ()
         if feasible < rows and (explain or not picks or rows <= SMALL):
             rejections = reject(fleet, asked.demand, asked.spreading)

@@ -25,7 +25,8 @@ def draw_over(
     if table[parameter].dtype.kind not in "if":
         raise InputError(f"{parameter} has no numbers", "Put a parameter with numbers first.")
     found = looks(policies)
-    with canvas(width_inches, more_inches=0.35) as (figure, [axes]):
+    repeated = len(table[parameter]) > len(set(table[parameter].tolist())) * len(found)
+    with canvas(width_inches, ratio=0.62, more_inches=0.35) as (figure, [axes]):
         for place, (policy, look) in enumerate(found.items()):
             mine = table["policy"] == policy
             order = np.argsort(table[parameter][mine], kind="stable")
@@ -34,7 +35,8 @@ def draw_over(
                                ("mean", "mean_low_95", "mean_high_95"))  # fmt: skip
             nudge = (place - (len(found) - 1) / 2) * 0.006 * (np.ptp(x) or 1)
             bars = np.nan_to_num(np.stack([mean - low, high - mean]))
-            axes.errorbar(x + nudge, mean, bars, color=look.colour, linestyle=look.dash,
+            dash = "" if repeated else look.dash
+            axes.errorbar(x + nudge, mean, bars, color=look.colour, linestyle=dash,
                           marker=look.marker, markersize=3.5, capsize=2, elinewidth=1)  # fmt: skip
         unit = next((u for u in table["unit"] if u), "")
         axes.set(xlabel=parameter, ylabel=f"{metric} ({unit})" if unit else metric)

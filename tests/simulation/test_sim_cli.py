@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import sim
 from sim.__main__ import main
 from sim.comparison import COMPARED
 from sim.metrics import GRID, METRICS
@@ -139,6 +141,14 @@ def test_nothing_is_overwritten_without_force(scenario, tmp_path):
         (("compare", "--policies", ","), "list should have at least 1 item"),
         (("compare", "--policies", "epvm", "--baseline", "random"), "none of the policies"),
         (("simulate",), "No such command"),
+        (("run", "--set", "workload.laod=1"), "Did you mean 'workload.load'?"),
+        (("run", "--set", "cluster.groups=[]"), "list should have at least 1 item"),
+        (("run", "--set", "cluster.groups.0.count=0"), "greater than or equal to 1, got 0"),
+        (("run", "--set", "cluster.groups.0.memory_mib=-5"), "equal to 1, got -5"),
+        (("run", "--set", "workload.shapes=[{cpu_milli=-1, memory_mib=1}]"), "got -1"),
+        (("run", "--metric", "waited"), "package.module:name"),
+        (("run", "--metric", "json:dump"), "metric json:dump raised TypeError"),
+        (("report", "nowhere"), "nowhere/summary.json: No such file or directory"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, says):
@@ -154,6 +164,93 @@ def test_a_typo_in_a_scenario_names_the_line(tmp_path):
     result = called("run", "--scenario", path)
     assert result.exit_code == 2
     assert f"{path}:2: unknown key 'laod'. Did you mean 'load'?" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('name = "x"\npolicies = ["epwm"]\n', ":2: there is no policy 'epwm'; did you mean epvm?"),
+        ("[[cluster.groups]]\ncount = 0\n", ":2: cluster.groups.0.count: input should be greater"),
+        ("[[workload.shapes]]\ncpu_milli = 5\nmemory_mib = -1\n", ":3: workload.shapes.0.memory"),
+        ("[workload]\ntasks = 5\nload = ", ":3: Invalid value"),  # cut off
+        ('policies = ["epvm', ":1: Unterminated string"),
+    ],
+)
+def test_errors_in_a_scenario_name_file_and_line(tmp_path, text, says):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    result = called("run", "--scenario", path)
+    assert result.exit_code == 2
+    assert f"{path}{says}" in result.output
+
+
+POLICIES = """
+import numpy as np
+import sim
+
+
+@sim.policy
+def raising(fleet, task, rows):
+    return helped(rows)
+
+
+def helped(rows):
+    return 1 / 0
+
+
+@sim.policy
+def shapeless(fleet, task, rows):
+    return np.zeros(len(rows) + 1)
+
+
+@sim.policy
+def nothing(fleet, task, rows):
+    return None
+
+
+@sim.policy
+def nan(fleet, task, rows):
+    return np.full(len(rows), np.nan)
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("raising", "raised ZeroDivisionError: division by zero ({}:12)"),
+        ("shapeless", "returned shape (11,) for 10 rows ({}:15)"),
+        ("nothing", "returned a NoneType, not an array ({}:20)"),
+        ("nan", "returned nan for node-1 ({}:25)"),
+    ],
+)
+def test_a_policy_that_fails_is_named_with_file_and_line(
+    scenario, tmp_path, monkeypatch, policy, says
+):
+    file = tmp_path / f"bad_{policy}.py"  # a name of its own: modules are imported once
+    file.write_text(POLICIES)
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "out"
+    for command, option in (("run", "--policy"), ("compare", "--policies")):
+        named = f"{file.stem}:{policy}"
+        result = called(command, "--scenario", scenario, option, named, "--out", out)
+        assert result.exit_code == 1
+        assert says.format(file) in result.output
+        assert "Traceback" not in result.output
+        assert not out.exists()
+
+
+def test_bad_values_from_python_are_one_clear_error():
+    for wrong, says in (
+        (lambda: sim.Cluster.of(), "at least 1 item"),
+        (lambda: sim.Cluster.of(a=(0, "8c 32GiB")), "got 0"),
+        (lambda: sim.Cluster.of(a=(1, "-8c 32GiB")), "Write it as in '64c 256GiB'"),
+        (lambda: sim.Workload.poisson(laod=0.5), "Did you mean 'load'?"),
+        (lambda: sim.Workload.poisson(tasks=-1), "got -1"),
+        (lambda: sim.run(policy="epwm"), "did you mean epvm"),
+        (lambda: sim.run(warmup=0.5), "Did you mean 'warm_up'?"),
+    ):
+        with pytest.raises(sim.InputError, match=re.escape(says)):
+            wrong()
 
 
 def test_a_folder_that_cannot_be_written_to(scenario, tmp_path):
