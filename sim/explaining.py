@@ -14,11 +14,11 @@ from cube.messages import MANAGER, Effect, Save
 from cube.policies import Policy
 from cube.task import Decision, State, Task
 from cube.views.show import decision_text, task_reason
+from sim.arrivals import Arrivals
 from sim.errors import InputError
 from sim.faults.story import Story
 from sim.scenario import Scenario
 from sim.simulation import Simulation
-from sim.workload import Arrivals
 
 
 @dataclass(frozen=True, slots=True)

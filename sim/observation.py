@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cube.messages import Phase
 from cube.task import State, Task
-from sim.workload import MICROS, Arrivals
+from sim.arrivals import MICROS, Arrivals
 
 Ints = NDArray[np.int64]
 NEVER = -1

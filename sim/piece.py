@@ -9,11 +9,11 @@ from pathlib import Path
 
 from cube.policies import Policy
 from sim import files
+from sim.arrivals import MICROS
 from sim.metrics import Measure, Window, counts, curves, measure
 from sim.results import RunResult
 from sim.scenario import Scenario
 from sim.simulation import Progress, Simulation
-from sim.workload import MICROS
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.policies import Policy, make_policy
+from sim.arrivals import MICROS
 from sim.errors import InputError
 from sim.metrics import Curves, Metric
 from sim.observation import NEVER, STATES, Observation
@@ -22,7 +23,6 @@ from sim.scenario import Scenario
 from sim.schema import SCHEMA_VERSION, TASKS
 from sim.settings import replay_command
 from sim.table import NONE, Table
-from sim.workload import MICROS
 
 if TYPE_CHECKING:
     from sim.explaining import Explanation

@@ -28,12 +28,12 @@ from cube.messages import (
 from cube.policies import Policy
 from cube.task import Saved
 from cube.worker import Worker
+from sim.arrivals import MICROS, Arrivals
 from sim.engine import TrueTasks
 from sim.errors import PolicyFailed
 from sim.observation import Observation, Recorder
 from sim.scenario import Scenario
 from sim.timing import TimedScheduler
-from sim.workload import MICROS, Arrivals
 from sim.world import SimWorld
 
 CLUSTER_ID = "simulated"
@@ -68,7 +68,8 @@ class Simulation:
         nodes = scenario.cluster.nodes()
         names = (node.name for node in nodes)
         self.recorder = Recorder(arrivals, names, self.world.now, self._count, self._policy_failed)
-        options = ManagerOptions(str(policy), scenario.control.reports_per_second, kept_per_node=0)
+        control = scenario.control
+        options = ManagerOptions(str(policy), control.reports_per_second, 0, control.queue)
         self._start(nodes, policy, options, TrueTasks(arrivals, scenario.workload.start, seed))
         self._feed(None)
         self._after(PATIENCE_SECONDS, self._watch)

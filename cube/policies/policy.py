@@ -60,6 +60,13 @@ class Policy(ABC):
         """Whatever else all scores depend on: when it changes, no cached score is good."""
         return None
 
+    def gpus(self, fleet: Fleet, row: int, demand: Demand) -> tuple[int, ...]:
+        """Which of the row's devices a task gets that is placed there; by default the tightest.
+
+        Whole devices are all alike; a share goes where it leaves least.
+        """
+        return () if demand.gpu is None else fleet.devices.tightest(row, demand.gpu)
+
     def placed(self, fleet: Fleet, row: int, demand: Demand) -> None:
         """`demand` was placed on `row`, whose cells show it already."""
         return  # most policies remember nothing
@@ -89,6 +96,7 @@ class FunctionPolicy(Policy):
         self, function: ScoreFunction, name: str, row_local: bool, parameters: Mapping[str, object]
     ) -> None:
         super().__init__(**parameters)
+        self.__doc__ = function.__doc__
         self._function = function
         self.name = name
         self.row_local = row_local

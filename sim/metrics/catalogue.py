@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from sim.arrivals import MICROS
 from sim.errors import InputError
 from sim.metrics import balance, packing
 from sim.metrics.curves import CPU, MEMORY
@@ -16,7 +17,6 @@ from sim.metrics.metric import Better, Figure, Function, Measure, Metric
 from sim.metrics.packing import CLASSES, WAITED_SECONDS
 from sim.metrics.steps import Floats, Ints, Steps
 from sim.metrics.window import Window
-from sim.workload import MICROS
 
 BOUND_SECONDS = 10.0  # shorter runs count as this long in the bounded slowdown
 

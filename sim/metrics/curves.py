@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrivals import MICROS
 from sim.metrics.balance import imbalance, utilisation
 from sim.metrics.steps import Floats, Ints, amounts
 from sim.metrics.window import Window
 from sim.observation import Observation
-from sim.workload import MICROS
 
 GRID = 240  # intervals of time that pictures and nodes.npz show
 CPU, MEMORY = 0, 1  # columns of a demand

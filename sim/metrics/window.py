@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrivals import MICROS
 from sim.metrics.steps import Steps, level_before, levels_total, over_nodes
 from sim.observation import NEVER, Observation
-from sim.workload import MICROS
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

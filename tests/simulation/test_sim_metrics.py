@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim.arrivals import MICROS, Arrivals
 from sim.errors import InputError
 from sim.metrics import (
     CPU,
@@ -27,7 +28,6 @@ from sim.metrics import (
 from sim.metrics.balance import jain, max_over_mean
 from sim.metrics.packing import size_classes
 from sim.observation import NEVER, STATES, Observation
-from sim.workload import MICROS, Arrivals
 
 NAMES = tuple(state.value for state in STATES)
 
@@ -51,7 +51,7 @@ def observation(at, demand, changes, capacity, placed, ended, end):
         np.ones(n, np.int64),
         np.zeros(n, np.int64),
         np.array([[cpu, cpu, 0] for cpu in demand], dtype=np.int64),
-        1,
+        np.arange(n + 1),
     )
     columns = np.array(changes, dtype=np.int64).reshape(-1, 4)
     state = [NAMES.index("completed" if e != NEVER else "pending") for e in ended]
