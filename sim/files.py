@@ -107,7 +107,8 @@ def write_comparison(result: Comparison, out: Path) -> None:
         tables = panel_tables(result.by_policy, list(PANELS))
         for name, table in tables.items():
             put(out / f"comparison.{name}.csv", table.csv())
-        draw_panels(result.by_policy, tables, out / "comparison.png", 10.0, result.caption)
+        picture = draw_panels(result.by_policy, tables, 10.0, result.caption)
+        picture.save(out / "comparison.png")
     _put_common(out, result.scenario, result.summary(), "compare")
 
 

@@ -20,8 +20,8 @@ from sim.comparison import COMPARED
 from sim.errors import InputError
 from sim.metrics import CPU, MEMORY, METRICS
 from sim.paired import number
-from sim.plots import PANELS, Setting, draw_map, draw_over
-from sim.plots.canvas import as_png, canvas, legend, looks
+from sim.plots import PANELS, Picture, Setting, draw_map, draw_over
+from sim.plots.canvas import canvas, legend, looks
 from sim.schema import COMPARISON, TASKS
 from sim.table import Column, Table
 
@@ -148,8 +148,8 @@ def _sweep(found: _Folder) -> Iterator[str]:
         rows = table.where(table["metric"] == metric)
         yield f"<h2>{escape(metric)}</h2><p>{escape(_TEXTS[metric].text)}</p>"
         if parameters and head[0].dtype != "str":
-            figure = draw_over(rows, parameters[0], metric, policies, _WIDTH)
-            yield _picture(figure, "Means with their 95 % intervals.")
+            picture = draw_over(rows, parameters[0], metric, policies, _WIDTH)
+            yield _picture(picture, "Means with their 95 % intervals.")
         yield _html_table((*parameters, *_HEAD), (
             (*(_cell(cell) for cell in row[: len(parameters)]), *_line(row[len(parameters) :]))
             for row in rows.rows()
@@ -219,12 +219,12 @@ def _dtype(values: Sequence[Any]) -> Any:
     return "int64" if kinds == {int} else "float64" if kinds <= {int, float} else "str"
 
 
-def _panel(name: str, table: Table, policies: Sequence[str], setting: Setting) -> Any:
+def _panel(name: str, table: Table, policies: Sequence[str], setting: Setting) -> Picture:
     found = looks(policies)
     with canvas(_WIDTH, ratio=0.5, more_inches=0.4) as (figure, [axes]):
         PANELS[name].draw(axes, table, found, setting)
         legend(figure, found)
-    return figure
+    return Picture(figure)
 
 
 def _maps(runs: Sequence[tuple[str, Path]]) -> Iterator[str]:
@@ -236,11 +236,13 @@ def _maps(runs: Sequence[tuple[str, Path]]) -> Iterator[str]:
             shares = nodes["cpu_milli"] / np.maximum(nodes["capacity_cpu_milli"], 1)
             with canvas(_WIDTH, ratio=0.45) as (figure, [axes]):
                 draw_map(axes, nodes["seconds"], shares, f"CPU of each node under {policy}")
-        yield _picture(figure, "A row is a node; the brighter, the more of it is reserved.")
+        yield _picture(
+            Picture(figure), "A row is a node; the brighter, the more of it is reserved."
+        )
 
 
-def _picture(figure: Any, caption: str) -> str:
-    data = base64.b64encode(as_png(figure)).decode()
+def _picture(picture: Picture, caption: str) -> str:
+    data = base64.b64encode(picture.png()).decode()
     text = escape(caption)
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{text}">'

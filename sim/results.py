@@ -26,6 +26,7 @@ from sim.table import NONE, Table
 
 if TYPE_CHECKING:
     from sim.explaining import Explanation
+    from sim.plots import Picture
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,21 @@ class RunResult:
         return explain(self.scenario, policy, self.seed, task)
 
     def plot_nodes(
-        self, path: str | Path, resource: str = "cpu", width_inches: float = 3.3
-    ) -> None:
-        """Draw how full each node is over time, by `cpu` or `memory`; data beside it, as CSV.
+        self, path: str | Path = "", resource: str = "cpu", width_inches: float = 3.3
+    ) -> Picture:
+        """Draw how full each node is over time, by `cpu` or `memory`.
+
+        With a `path` it is written, in the file type of its name, and its data beside it, as CSV.
 
         Raises:
             InputError: there is no such resource, or only the figures of this run were kept.
         """
         from sim.plots import map_nodes
 
-        map_nodes(self, Path(path), resource, width_inches)
+        picture = map_nodes(self, resource, width_inches)
+        if path:
+            picture.save(path)
+        return picture
 
     def without_observation(self) -> RunResult:
         """The same without the columns per task: small enough to keep many, or to send."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim import files
 from sim.comparison import chosen_metrics, figure_columns
@@ -16,6 +16,9 @@ from sim.scenario import Scenario, written
 from sim.schema import COMPARISON, FIGURES, SCHEMA_VERSION
 from sim.settings import inline
 from sim.table import Column, Table
+
+if TYPE_CHECKING:
+    from sim.plots import Picture
 
 _UNITS = {"seconds": "s", "milli": "milli-cores", "mib": "MiB"}  # by the end of a name
 
@@ -76,18 +79,22 @@ class Surface:
         points = [result.point for result in self.results for _ in metrics]
         return self._with_parameters(points, FIGURES, figure_columns(self.results, metrics))
 
-    def plot(self, metric: str, path: str | Path, width_inches: float = 3.3) -> None:
-        """Draw a metric over the first parameter; its data go beside the picture, as CSV.
+    def plot(self, metric: str, path: str | Path = "", width_inches: float = 3.3) -> Picture:
+        """Draw a metric over the first parameter.
+
+        With a `path` it is written, in the file type of its name, and its data beside it, as CSV.
 
         Raises:
             InputError: there is no such metric, or the first parameter has no numbers.
         """
-        from sim.plots import draw_over, save
+        from sim.plots import draw_over
 
         table = self.table(metric)
         policies = self.scenario.policies
-        figure = draw_over(table, self.parameters[0], metric, policies, width_inches)
-        save(figure, Path(path), table)
+        picture = draw_over(table, self.parameters[0], metric, policies, width_inches)
+        if path:
+            picture.save(path)
+        return picture
 
     def write(self, out: Path) -> None:
         """comparison.csv, figures.csv, scenario.toml, env.json, summary.json."""

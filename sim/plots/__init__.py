@@ -6,9 +6,8 @@ Draws what results hold. Every picture's data go beside it, as CSV.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from sim.plots.canvas import canvas, legend, looks, save
+from sim.plots.canvas import Picture, canvas, legend, looks
 from sim.plots.nodes import draw_map, map_nodes
 from sim.plots.over import draw_over
 from sim.plots.panels import PANELS, Panel, Runs, Setting
@@ -16,8 +15,8 @@ from sim.results import RunResult
 from sim.table import Table
 
 __all__ = [
-    "PANELS", "Panel", "Runs", "Setting", "draw_map", "draw_over", "draw_panels", "map_nodes",
-    "panel_tables", "save",
+    "PANELS", "Panel", "Picture", "Runs", "Setting", "draw_map", "draw_over", "draw_panels",
+    "map_nodes", "panel_tables",
 ]  # fmt: skip
 
 
@@ -28,9 +27,9 @@ def panel_tables(runs: Runs, names: Sequence[str]) -> dict[str, Table]:
 
 
 def draw_panels(
-    runs: Runs, tables: dict[str, Table], path: Path, width_inches: float, caption: str = ""
-) -> None:
-    """Draw panels side by side; the file's type follows its name. One alone brings its data."""
+    runs: Runs, tables: dict[str, Table], width_inches: float, caption: str = ""
+) -> Picture:
+    """Draw panels side by side. One alone brings its data."""
     found, setting = looks(list(runs)), _setting(runs)
     with canvas(width_inches, len(tables), more_inches=0.75) as (figure, panels):
         for axes, (name, table) in zip(panels, tables.items(), strict=True):
@@ -38,7 +37,7 @@ def draw_panels(
         legend(figure, found)
         if caption:
             figure.suptitle(caption, fontsize=8, color="#555555")
-        save(figure, path, next(iter(tables.values())) if len(tables) == 1 else None)
+    return Picture(figure, next(iter(tables.values())) if len(tables) == 1 else None)
 
 
 def _setting(runs: Runs) -> Setting:

@@ -10,6 +10,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,29 +69,39 @@ def legend(figure: Any, found: dict[str, Look]) -> None:
     figure.legend(handles, list(found), loc="outside lower center", ncols=columns, handlelength=3)
 
 
-def save(figure: Any, path: Path, data: Table | None = None) -> None:
-    """Write the picture in the file type that its name says, and its data beside it.
+@dataclass(frozen=True)
+class Picture:
+    """A picture with the data that it shows; notebooks display it."""
 
-    Raises:
-        InputError: there is no such file type.
-    """
-    if path.suffix not in KINDS:
-        raise InputError(f"{path} is no picture", f"End its name in {', '.join(KINDS)}.")
-    from matplotlib.style import context
+    figure: Any
+    data: Table | None = None
 
-    partial = path.with_name(f".partial-{os.getpid()}{path.name}")
-    with context(STYLE):
-        figure.savefig(partial, metadata={"Date": None} if path.suffix == ".svg" else None)
-    partial.replace(path)
-    if data is not None:
-        data.write(path.with_suffix(".csv"), force=True)
+    def save(self, path: str | Path) -> None:
+        """Write it in the file type that the name says, and its data beside it, as CSV.
 
+        Raises:
+            InputError: there is no such file type.
+        """
+        place = Path(path)
+        if place.suffix not in KINDS:
+            raise InputError(f"{place} is no picture", f"End its name in {', '.join(KINDS)}.")
+        partial = place.with_name(f".partial-{os.getpid()}{place.name}")
+        self._write(partial, metadata={"Date": None} if place.suffix == ".svg" else None)
+        partial.replace(place)
+        if self.data is not None:
+            self.data.write(place.with_suffix(".csv"), force=True)
 
-def as_png(figure: Any) -> bytes:
-    """The picture's bytes, for a page that holds it."""
-    from matplotlib.style import context
+    def png(self) -> bytes:
+        """Its bytes, for a page that holds it."""
+        buffer = io.BytesIO()
+        self._write(buffer, format="png", dpi=150)
+        return buffer.getvalue()
 
-    buffer = io.BytesIO()
-    with context(STYLE):
-        figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    def _write(self, to: Any, **options: Any) -> None:
+        from matplotlib.style import context
+
+        with context(STYLE):
+            self.figure.savefig(to, **options)
+
+    def _repr_png_(self) -> bytes:
+        return self.png()

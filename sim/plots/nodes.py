@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from sim.errors import InputError, did_you_mean
 from sim.metrics import node_levels
-from sim.plots.canvas import canvas, save
+from sim.plots.canvas import Picture, canvas
 from sim.results import RunResult
 from sim.table import Column, Table
 
@@ -22,8 +21,8 @@ _COLUMNS = (
 )
 
 
-def map_nodes(result: RunResult, path: Path, resource: str, width_inches: float) -> None:
-    """Draw the map of one run; its data go beside it, as CSV.
+def map_nodes(result: RunResult, resource: str, width_inches: float) -> Picture:
+    """Draw the map of one run.
 
     Raises:
         InputError: there is no such resource, or only the figures of the run were kept.
@@ -45,7 +44,7 @@ def map_nodes(result: RunResult, path: Path, resource: str, width_inches: float)
     })  # fmt: skip
     with canvas(width_inches, ratio=0.62) as (figure, [axes]):
         draw_map(axes, seconds, shares, f"{RESOURCES[resource]} of each node under {result.policy}")
-        save(figure, path, data)
+    return Picture(figure, data)
 
 
 def draw_map(

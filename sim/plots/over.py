@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from sim.errors import InputError
-from sim.plots.canvas import canvas, legend, looks
+from sim.plots.canvas import Picture, canvas, legend, looks
 from sim.table import Table
 
 
 def draw_over(
     table: Table, parameter: str, metric: str, policies: Sequence[str], width_inches: float
-) -> Any:
-    """Draw means with their 95 % intervals from rows of one metric; returns the figure.
+) -> Picture:
+    """Draw means with their 95 % intervals from rows of one metric.
 
     Other parameters of the sweep make more points at the same place, one for each of their values.
 
@@ -41,4 +40,4 @@ def draw_over(
         unit = next((u for u in table["unit"] if u), "")
         axes.set(xlabel=parameter, ylabel=f"{metric} ({unit})" if unit else metric)
         legend(figure, found)
-    return figure
+    return Picture(figure, table)

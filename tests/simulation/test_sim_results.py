@@ -137,8 +137,17 @@ def test_settings_change_a_scenario():
     found = changed(small(), {"cluster.groups.0.count": 7, "workload.load": 1, "name": "mine"})
     assert (found.cluster.count, found.workload.load, found.name) == (7, 1.0, "mine")
     assert changed(small(), {"nodes": 20}).cluster.count == 20
+    tailed = changed(small(), {"workload.sizes.alpha": 2.0})  # a table that was left out
+    assert tailed.workload.sizes.alpha == 2.0
+    assert "--set workload.sizes.alpha=2.0" in replay_command(tailed)
     assert settings("workload.durations.family=pareto,fixed")[1] == ("pareto", "fixed")
-    for path in ("workload.lod", "cluster.groups.1.count", "cluster.groups.0", "workload.load.x"):
+    for path in (
+        "workload.lod",
+        "cluster.groups.1.count",
+        "cluster.groups.0",
+        "workload.load.x",
+        "workload.sizes.x",
+    ):
         with pytest.raises(InputError):
             changed(small(), {path: 1})
 
