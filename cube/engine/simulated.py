@@ -196,6 +196,8 @@ class SimulatedEngine:
                 on_disconnect=held.run.spec.on_disconnect,
                 stop_grace_seconds=held.run.spec.stop_grace_seconds,
                 failures=held.run.failures,
+                version=held.run.version,
+                spec=held.run.spec,
             )
             for key, held in self._containers.items()
             if held.running or held.ended is not None

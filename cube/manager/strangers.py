@@ -6,7 +6,7 @@ hold them; telling nodes to keep or to drop them is left to `cube.manager.nodes`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from cube.manager.entry import Entry
 from cube.manager.ledger import Ledger
@@ -54,16 +54,21 @@ class Strangers:
             self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
             self._ledger.touched[entry.name] = None
 
-    def discard(self, entries: Iterable[Entry]) -> int:
-        """Have all that are known now removed; says how many."""
-        count = 0
-        for entry in entries:
-            entry.discard |= entry.unknown.keys()
-            count += len(entry.unknown)
-            if entry.unknown:
-                mark("unknown-removed")
-                self._ledger.touched[entry.name] = None
-        return count
+    def discard(self, entry: Entry, uid: str) -> None:
+        """Have one removed."""
+        mark("unknown-removed")
+        entry.discard.add(uid)
+        self._ledger.touched[entry.name] = None
+
+    def leaves_room(self, entry: Entry, fact: Fact, demand: Demand) -> bool:
+        """Would a task have room in its place?"""
+        row = self._ledger.fleet.row_of(entry.name)
+        if row is None:
+            return False
+        self._count(entry, fact, self._ledger.fleet.give)
+        room = self._ledger.fleet.has_room(row, demand)
+        self._count(entry, fact, self._ledger.fleet.take)
+        return room
 
     def _count(self, entry: Entry, fact: Fact, count: Callable[[int, Demand], None]) -> None:
         """Take or give back what such a container holds while it runs."""

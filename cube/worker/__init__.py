@@ -181,6 +181,8 @@ class Worker:
     def _learn(self) -> None:
         """Let what is held know what is wanted of it."""
         self._telling.all_stale()
+        for held in self._held.values():
+            held.strange = held.uid in self._keep
         for key, wanted in self._wanted.items():
             if key in self._held:
                 self._held[key].learn(wanted, *self._clocks)

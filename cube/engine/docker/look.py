@@ -21,7 +21,9 @@ from cube.engine.docker.names import (
     failures_of,
     grace_of,
     label_filter,
+    made_from,
     size_of,
+    version_of,
 )
 from cube.messages import Exited, Found, RunKey
 from cube.task import HostPort
@@ -133,4 +135,6 @@ def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found
         on_disconnect=labels.get(ON_DISCONNECT, "keep"),
         stop_grace_seconds=grace_of(labels),
         failures=failures_of(labels),
+        version=version_of(labels),
+        spec=made_from(labels),
     )
