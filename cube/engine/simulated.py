@@ -198,6 +198,8 @@ class SimulatedEngine:
                 failures=held.run.failures,
                 version=held.run.version,
                 spec=held.run.spec,
+                gpus=held.run.gpus,
+                gpu_milli=0 if held.run.spec.gpu is None else held.run.spec.gpu.milli,
             )
             for key, held in self._containers.items()
             if held.running or held.ended is not None

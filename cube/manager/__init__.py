@@ -13,7 +13,7 @@ nodes, `rounds` placement, `nodes` reports and assignments, `facts` what reports
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from cube.manager.drain import Draining
 from cube.manager.jobs import Jobs, record_answer
@@ -26,6 +26,7 @@ from cube.manager.rounds import Rounds
 from cube.marks import mark
 from cube.messages import (
     MANAGER,
+    BeginRound,
     DeclareLost,
     Drain,
     Effect,
@@ -50,7 +51,7 @@ from cube.messages import (
     Tick,
     Wake,
 )
-from cube.task import Saved
+from cube.task import Saved, Task
 
 TICK_SECONDS = 1.0
 OfJobs: TypeAlias = Submit | Scale | Restart | Rollback | Stop | Remove
@@ -65,6 +66,7 @@ class ManagerOptions:
     policy: str = "epvm"  # for display; the scheduler decides
     reports_per_second: float = 50.0  # of all nodes together
     kept_per_node: int = 50  # ended tasks whose output stays until their job is stopped; 0: none
+    queue: Literal["bypass", "fifo"] = "bypass"  # may others pass a task that does not fit?
 
 
 class Manager:
@@ -75,7 +77,7 @@ class Manager:
         self._birth = {"cluster": cluster, "saved": saved, "options": asdict(self._options)}
         self._ledger = Ledger(cluster, saved, self._options.kept_per_node)
         self._nodes = Nodes(self._ledger, self._options.reports_per_second)
-        self._rounds = Rounds(self._ledger, self._nodes)
+        self._rounds = Rounds(self._ledger, self._nodes, self._options.queue == "fifo")
         self._jobs = Jobs(self._ledger)
         self._revising = Revising(self._ledger, self._jobs)
         self._recovery = Recovery(self._ledger, self._nodes, self._jobs)
@@ -88,15 +90,19 @@ class Manager:
         """One line per message."""
         self._ledger.now = now
         match message:
-            case Wake():
-                self._wake()
+            case Tick():
+                self._tick()
             case Report():
                 if self._nodes.report(message):
                     self._jobs.node_changed(message.node)
+            case Wake():
+                self._wake()
             case Placed():
                 self._rounds.placed(message)
             case NeedFleet():
                 self._rounds.need_fleet(message)
+            case BeginRound():
+                self._begin()
             case Submit() | Scale() | Restart() | Rollback() | Stop() | Remove():
                 self._request(message)
             case Recover() | Drain() | DeclareLost() | LabelNode() | RemoveNode():
@@ -105,8 +111,6 @@ class Manager:
                 self._ledger.send(
                     message.reply_to, Reply(message.request, "ok", "", self.snapshot())
                 )
-            case Tick():
-                self._tick()
             case SetAside():
                 self._set_aside(message)
             case StoreDown():
@@ -130,8 +134,14 @@ class Manager:
         ledger.set_meta("cluster", ledger.cluster)
         ledger.begin_span()
         ledger.touched.clear()  # nobody is told anything before it has told us the whole truth
+        ledger.eased.clear()
         self._nodes.start()
         ledger.send(MANAGER, Tick(), TICK_SECONDS)
+
+    def _begin(self) -> None:
+        self._rounds.take_in()
+        if not self._store_down:
+            self._rounds.begin()
 
     def _tick(self) -> None:
         self._nodes.tick()
@@ -217,8 +227,8 @@ class Manager:
             self._note(len(unknown)),
         )
 
-    def placeable(self) -> list[str]:
-        """Uids of tasks that wait although there is room; for those who check."""
+    def placeable(self) -> list[Task]:
+        """Tasks that wait although there is room; for those who check."""
         return self._rounds.placeable()
 
     def queued(self) -> int:

@@ -65,6 +65,8 @@ class Draining:
 
         Where a deadline has passed, stop all that is left.
         """
+        if not self._ledger.draining:
+            return
         for node in self._ledger.draining:
             deadline = self._ledger.mark_of(node).deadline
             if deadline is not None and deadline <= self._ledger.now:

@@ -38,7 +38,8 @@ class Nodes:
         self.entries: dict[str, Entry] = {}
         self.cut_off = False  # most nodes are silent: it may be us
         self._number = 0
-        self._answers: dict[str, None] = {}  # nodes whose report awaits its echo
+        self._answers: dict[str, None] = {}  # nodes that are to be told now
+        self._owed: dict[str, float] = {}  # nodes that may be told later, with the time
 
     # --- life ---
 
@@ -90,6 +91,10 @@ class Nodes:
         else:
             for entry in overdue:
                 self.lose(entry, f"silent for {now - entry.heard:.0f} s")
+        for name, due in self._owed.items():
+            if due > now:
+                break
+            self._answers[name] = None
 
     def _is_drained(self, node: str) -> bool:
         """Was it emptied, so that its operator may switch it off?
@@ -164,24 +169,34 @@ class Nodes:
         if row is not None:
             self._ledger.fleet.set_load(row, report.cpu_load_milli)
         self._merge(entry, report)
-        if report.whole and not report.engine_error:
+        all_told = report.whole and not report.engine_error
+        if all_told:
             self._whole(entry, report)
-        self._answers[entry.name] = None
+        self.strangers.remember(entry, all_told=all_told)
+        if report.whole or entry.whole_due:
+            self._answers[entry.name] = None
+        else:
+            self._owe(entry)
         return changed
 
     def _merge(self, entry: Entry, report: Report) -> None:
         """Take in what the report says; what was taken in before, of a task as it is, is old."""
+        ledger = self._ledger
         seen: dict[str, tuple[Fact, Task | None]] = {}
         for fact in report.facts:
-            told = (fact, self._ledger.task_of(fact.uid))
-            before = entry.seen.get(fact.uid)
-            if before is None or before[1] is not told[1] or before[0] != fact:
-                if not merge(self._ledger, fact, report):
+            uid = fact.uid
+            told = entry.seen.get(uid)
+            if (
+                told is None
+                or told[1] is not ledger.task_of(uid)
+                or (told[0] is not fact and told[0] != fact)
+            ):
+                if not merge(ledger, fact, report):
                     self.strangers.seen(entry, fact)
-                told = (fact, self._ledger.task_of(fact.uid))
-            if fact.uid in entry.unknown and _is_here(told[1], fact, entry.name):
-                self.strangers.adopted(entry, fact.uid)
-            seen[fact.uid] = told
+                told = (fact, ledger.task_of(uid))
+            if uid in entry.unknown and _is_here(told[1], fact, entry.name):
+                self.strangers.adopted(entry, uid)
+            seen[uid] = told
         if report.whole:
             entry.seen = seen
         else:
@@ -265,13 +280,15 @@ class Nodes:
         listed = {fact.uid for fact in report.facts}
         self.strangers.keep_only(entry, listed)
         echo = report.echoes
-        for task in self._ledger.on(entry.name):
-            number = entry.assigned.get(task.uid)
-            if task.uid in listed or number is None or echo is None:
+        here = self._ledger.on_node.get(entry.name, {})
+        absent = [(task_id, uid) for task_id, uid in here.items() if uid not in listed]
+        for task_id, uid in absent:
+            number = entry.assigned.get(uid)
+            if number is None or echo is None:
                 continue
             if echo.epoch == self._ledger.epoch and echo.number >= number:
                 mark("whole-lacks-task")
-                missing(self._ledger, task)
+                missing(self._ledger, self._ledger.tasks[task_id])
             else:
                 mark("absence-means-nothing")
         if not entry.trusted:
@@ -282,26 +299,44 @@ class Nodes:
     # --- assignments ---
 
     def assign(self) -> None:
-        """Tell every node whose wanted set changed, and every one that reported."""
+        """Tell nodes of which something new is wanted, and those that are due for an answer."""
         granted = self.grants
         for name in self._ledger.touched:
-            entry = self.entries.get(name)
-            if entry is not None:
-                self._renew(entry)
+            if (entry := self.entries.get(name)) is not None:
+                entry.outdated = True
                 self._answers[name] = None
+        for name in self._ledger.eased:
+            if (entry := self.entries.get(name)) is not None:
+                entry.outdated = True
+                self._owe(entry)
         self._ledger.touched.clear()
+        self._ledger.eased.clear()
         for name in self._answers:
-            self._assign(self.entries[name], granted)
+            self._owed.pop(name, None)
+            entry = self.entries[name]
+            if entry.outdated:
+                self._renew(entry)
+            self._assign(entry, granted)
         self._answers.clear()
+
+    def _owe(self, entry: Entry) -> None:
+        """Tell it within the time that its worker waits for an answer, with all that comes up."""
+        wait = self.grants.answer_within
+        if wait <= 0:
+            self._answers[entry.name] = None
+        else:
+            self._owed.setdefault(entry.name, self._ledger.now + wait)
 
     def _renew(self, entry: Entry) -> None:
         """Give the node's wanted set a new number."""
         self._number += 1
+        entry.outdated = False
         entry.number, entry.numbered_at = self._number, self._ledger.now
         entry.confirmed = False
-        tasks = self._ledger.on(entry.name)
+        tasks, before = self._ledger.on(entry.name), entry.assigned
         entry.tasks = tuple(_wanted(t) for t in [*tasks, *self._ledger.ended(entry.name)])
-        entry.assigned = {t.uid: entry.assigned.get(t.uid, self._number) for t in tasks}
+        uids = self._ledger.on_node.get(entry.name, {}).values()
+        entry.assigned = {uid: before.get(uid, self._number) for uid in uids}
 
     def _assign(self, entry: Entry, granted: Grants) -> None:
         if not entry.trusted:
@@ -355,4 +390,5 @@ def _wanted(task: Task) -> Wanted:
         task.state in (State.SCHEDULED, State.RUNNING),
         0 if task.phase < 0 else task.restart + 1,
         task.failures,
+        task.gpus,
     )

@@ -145,6 +145,7 @@ class Recovery:
             not_before=0.0,
             reason="",
             decision=None,
+            gpus=fact.gpus,
         )
         self._ledger.pin_data(placed)
         text = f"{placed.id} on {entry.name} is adopted"

@@ -30,8 +30,11 @@ class Rollout:
         self._wished = frozenset(job.restarting)
         tasks = [t for t in self._ledger.of(job.name) if not t.state.final]
         self._drop_unwanted(job, tasks)
-        self._adjust(job, tasks)
-        outdated = [t for t in tasks if self._is_outdated(job, t)]
+        differing = [t for t in tasks if t.spec is not job.spec.service(t.service)]
+        if not differing and not self._wished:
+            return False
+        self._adjust(job, differing)
+        outdated = [t for t in (tasks if self._wished else differing) if self._is_outdated(job, t)]
         for task in outdated:
             if task.state is State.PENDING:
                 self._renew(job, task)
@@ -66,9 +69,11 @@ class Rollout:
 
     def _drop_unwanted(self, job: Job, tasks: list[Task]) -> None:
         """Stop tasks of services or indexes that the job no longer has."""
+        demands = {s.name: Demand.of(job.spec, s) for s in job.spec.services if s.kind.is_global}
         for task in tasks:
             spec = job.spec.service(task.service)
-            if (spec is not None and self._has_place(job, spec, task)) or is_ending(task):
+            demand = demands.get(task.service)
+            if (spec is not None and self._has_place(spec, demand, task)) or is_ending(task):
                 continue
             away = spec is not None and spec.kind.is_global and task.spec.kind.is_global
             why = "no longer part of the job"
@@ -78,17 +83,20 @@ class Rollout:
                 why = f"{task.index} was removed"
             self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why, displaced=away)
 
-    def _has_place(self, job: Job, spec: TaskSpec, task: Task) -> bool:
-        """Has the service an instance like this: in number, or on a node that it asks for?"""
+    def _has_place(self, spec: TaskSpec, demand: Demand | None, task: Task) -> bool:
+        """Has the service an instance like this: in number, or on a node that it asks for?
+
+        `demand` is that of a global service.
+        """
         if task.spec.kind.is_global is not spec.kind.is_global:
             return False  # its index means something else now
-        if not spec.kind.is_global:
+        if demand is None:
             return int(task.index) <= spec.instances
         if task.index in self._ledger.draining or task.index in self._ledger.vacant:
             return False
         fleet = self._ledger.fleet
         row = fleet.row_of(task.index)
-        return row is None or suits(fleet.info(row), Demand.of(job.spec, spec))
+        return row is None or suits(fleet.info(row), demand)
 
     def _is_outdated(self, job: Job, task: Task) -> bool:
         spec = job.spec.service(task.service)

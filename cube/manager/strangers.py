@@ -7,12 +7,15 @@ hold them; telling nodes to keep or to drop them is left to `cube.manager.nodes`
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from cube.manager.entry import Entry
 from cube.manager.ledger import Ledger
 from cube.marks import mark
 from cube.messages import Fact, Phase
-from cube.spec import Demand
+from cube.spec import Demand, GpuNeed
+
+_Counting: TypeAlias = Callable[[int, Demand, tuple[int, ...]], None]
 
 
 class Strangers:
@@ -39,7 +42,10 @@ class Strangers:
     def adopted(self, entry: Entry, uid: str) -> None:
         """A task of ours is that container now: it is counted as a task."""
         entry.discard.discard(uid)
-        self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
+        fact = entry.unknown.pop(uid)
+        self._count(entry, fact, self._ledger.give_back)
+        saved = self._ledger.strangers.get(entry.name, frozenset())
+        self._ledger.set_strangers(entry.name, saved - {(uid, fact.attempt)})
         self._ledger.touched[entry.name] = None
 
     def row_entered(self, entry: Entry) -> None:
@@ -66,13 +72,21 @@ class Strangers:
         if row is None:
             return False
         self._count(entry, fact, self._ledger.fleet.give)
-        room = self._ledger.fleet.has_room(row, demand)
+        room = self._ledger.fleet.has_room(row, demand, fact.gpus)
         self._count(entry, fact, self._ledger.fleet.take)
         return room
 
-    def _count(self, entry: Entry, fact: Fact, count: Callable[[int, Demand], None]) -> None:
+    def remember(self, entry: Entry, *, all_told: bool) -> None:
+        """Save them; what changes leave out may still be there."""
+        saved = self._ledger.strangers.get(entry.name, frozenset())
+        if saved or entry.unknown:
+            known = frozenset((f.uid, f.attempt) for f in entry.unknown.values())
+            self._ledger.set_strangers(entry.name, known if all_told else known | saved)
+
+    def _count(self, entry: Entry, fact: Fact, count: _Counting) -> None:
         """Take or give back what such a container holds while it runs."""
         row = self._ledger.fleet.row_of(entry.name)
         if row is not None and fact.phase is not Phase.ENDED:
             ports = tuple((p.host, p.protocol) for p in fact.ports)
-            count(row, Demand(*fact.size, ports))
+            gpu = GpuNeed(len(fact.gpus), fact.gpu_milli) if fact.gpus else None
+            count(row, Demand(*fact.size, ports, gpu=gpu), fact.gpus)

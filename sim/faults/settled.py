@@ -27,7 +27,7 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
         return [(f"{ordeal.user.waiting} requests are not answered", "")]
     manager = ordeal.world.core(MANAGER)
     snapshot = manager.snapshot()
-    placeable = set(manager.placeable())
+    placeable = {task.uid for task in manager.placeable()}
     runs = _runs(ordeal)
     tasks = {task.uid: task for task in snapshot.tasks}
     wrong = [(f"{node.name} is {node.state}", node.name) for node in snapshot.nodes

@@ -23,7 +23,7 @@ from cube.spec import (
     TaskSpec,
 )
 from cube.task import TaskName
-from sim.faults.scenario import Work
+from sim.faults.scenario import Sort, Work
 from sim.faults.world import FaultyWorld
 
 REPEAT_SECONDS = 2.0
@@ -52,6 +52,16 @@ class User:
         self.busy: set[str] = set()  # jobs with a request that is not answered
         self._count = 0
         self._draw = Random(f"{seed} users")
+        self._sorts: dict[Sort, Callable[[Random], TaskSpec]] = {
+            "plain": self._plain,
+            "batch": self._batch,
+            "failing": self._failing,
+            "fenced": self._fenced,
+            "flapping": self._flapping,
+            "pinned": self._pinned,
+            "global": self._global,
+            "slow": self._slow,
+        }
         world.on_reply("edge/user", self._answered)
 
     # --- what they do ---
@@ -214,9 +224,7 @@ class User:
         return self.asked[draw.choice(names)] if names else None
 
     def _some_spec(self, draw: Random) -> TaskSpec:
-        make = draw.choice((self._plain, self._plain, self._batch, self._failing, self._fenced,
-                            self._pinned, self._global, self._slow))  # fmt: skip
-        spec = make(draw)
+        spec = self._sorts[draw.choice(self._work.sorts)](draw)
         cpu, memory = draw.choice(((100, 128), (300, 512), (700, 1024), (1500, 2048)))
         return replace(
             spec,
@@ -238,6 +246,12 @@ class User:
         """A service of which two instances must never run at once."""
         labels = (("cube.sim.stop", "0.5"),)
         return self._service(draw, on_disconnect="stop", labels=labels)
+
+    def _flapping(self, draw: Random) -> TaskSpec:
+        """One of these that fails now and then, and is long in starting again."""
+        spec = self._fenced(draw)
+        labels = (*spec.labels, ("cube.sim.seconds", f"{draw.uniform(5, 20):.3f}"))
+        return replace(spec, labels=labels, restart=RestartPolicy("any", None, 60.0, 12.0))
 
     def _pinned(self, draw: Random) -> TaskSpec:
         """A service with data on one node."""

@@ -19,6 +19,7 @@ from cube.engine.docker.names import (
     ON_DISCONNECT,
     TASK,
     failures_of,
+    gpus_of,
     grace_of,
     label_filter,
     made_from,
@@ -122,6 +123,7 @@ def exited(
 def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found:
     """A container as `Listed` tells it: running, or ended so."""
     labels = labels_of(container)
+    gpus, gpu_milli = gpus_of(labels)
     return Found(
         key,
         running=end is None,
@@ -137,4 +139,6 @@ def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found
         failures=failures_of(labels),
         version=version_of(labels),
         spec=made_from(labels),
+        gpus=gpus,
+        gpu_milli=gpu_milli,
     )

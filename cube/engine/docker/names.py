@@ -27,6 +27,8 @@ SPEC = "cube.spec"  # hash
 CPU = "cube.cpu_milli"
 MEMORY = "cube.memory_mib"
 DISK = "cube.disk_mib"
+GPUS = "cube.gpus"  # device numbers, or absent
+GPU = "cube.gpu_milli"  # thousandths of each of them
 ON_DISCONNECT = "cube.on_disconnect"
 GRACE = "cube.stop_grace_seconds"
 BOOT = "cube.boot"  # of the machine, when the container was made
@@ -64,7 +66,7 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
     """The user's labels and, never overridden by them, the identity of a run."""
     name = TaskName.parse(run.key.uid)
     spec = run.spec
-    users = {label: value for label, value in spec.labels if label != FAILURES}
+    users = {label: value for label, value in spec.labels if label not in (FAILURES, GPUS, GPU)}
     return {
         **users,
         CLUSTER: cluster,
@@ -78,6 +80,7 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
         SPEC: spec_hash(spec),
         MADE_FROM: codec.dumps(spec),
         **_size_labels(spec),
+        **_gpu_labels(run),
         ON_DISCONNECT: spec.on_disconnect,
         GRACE: repr(spec.stop_grace_seconds),
         BOOT: boot,
@@ -88,6 +91,12 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
 def _size_labels(spec: TaskSpec) -> dict[str, str]:
     sizes = (spec.cpu_milli, spec.memory_mib, spec.disk_mib)
     return {name: str(size) for name, size in zip((CPU, MEMORY, DISK), sizes, strict=True)}
+
+
+def _gpu_labels(run: Run) -> dict[str, str]:
+    if run.spec.gpu is None:
+        return {}
+    return {GPUS: ",".join(map(str, run.gpus)), GPU: str(run.spec.gpu.milli)}
 
 
 def key_of(labels: Mapping[str, str]) -> RunKey | None:
@@ -118,6 +127,12 @@ def made_from(labels: Mapping[str, str]) -> TaskSpec | None:
     except codec.CodecError:
         return None
     return spec if isinstance(spec, TaskSpec) else None
+
+
+def gpus_of(labels: Mapping[str, str]) -> tuple[tuple[int, ...], int]:
+    """The device numbers that a container was given, and the thousandths of each."""
+    numbers = labels.get(GPUS, "").split(",")
+    return tuple(int(n) for n in numbers if n.isdigit()), _int(labels.get(GPU, ""))
 
 
 def grace_of(labels: Mapping[str, str]) -> float:
