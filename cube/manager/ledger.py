@@ -222,6 +222,8 @@ class Ledger:
         assert not self.on_node.pop(node, None)
         self.ended_on.pop(node, None)
         self.draining.pop(node, None)
+        if self.strangers.get(node):
+            self.set_strangers(node, frozenset())
         if self.node_marks.pop(node, None) is not None:
             self._save(Forget("node mark", node, self.next_revision()))
 

@@ -24,6 +24,7 @@ class Rollout:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._wished: frozenset[tuple[str, int]] = frozenset()  # restarts of the job at hand
 
     def concerns(self, job: Job, moved: Iterable[str]) -> bool:
         """Is one of these tasks, which changed, not as the job wants it? The rest was looked at."""
@@ -34,31 +35,44 @@ class Rollout:
 
     def step(self, job: Job) -> bool:
         """Do what can be done now. Says whether the job needs another look later."""
+        self._wished = frozenset(job.restarting)
         tasks = [t for t in self._ledger.of(job.name) if not t.state.final]
         self._drop_unwanted(job, tasks)
         differing = [t for t in tasks if t.spec is not job.spec.service(t.service)]
-        if not differing:
+        if not differing and not self._wished:
             return False
         self._adjust(job, differing)
-        outdated = [t for t in differing if self._is_outdated(job, t)]
+        outdated = [t for t in (tasks if self._wished else differing) if self._is_outdated(job, t)]
         for task in outdated:
             if task.state is State.PENDING:
                 self._renew(job, task)
-        outdated = [t for t in outdated if t.state is not State.PENDING]
+        outdated = [self._ledger.tasks[t.id] for t in outdated if t.state is not State.PENDING]
+        if job.restarting and not any(map(self._restarts, outdated)):
+            job = self._ledger.put_job(replace(job, restarting=()))
         if not outdated or job.halted:
             return False
         if any(t.state is State.STOPPING for t in outdated):
             return True  # one is on its way
-        tasks = [self._ledger.tasks[t.id] for t in tasks]
-        replaced = [t for t in tasks if self._was_replaced(job, t) and not self._is_away(t)]
-        awaited = [t for t in tasks if self._is_awaited(job, t, outdated[0])]
-        down = [t for t in awaited if not is_up(t, self._ledger.now)]
-        failed = [t for t in replaced if _fails(t)] + [t for t in down if self._waits(t)]
+        broken = [t for t in outdated if self._restarts(t) and self._is_down(t)]
+        if broken:  # to restart it takes nothing away
+            self._replace(job, broken[0])
+            return True
+        return self._go_on(job, outdated[0])
+
+    def _go_on(self, job: Job, outdated: Task) -> bool:
+        """Replace the next one if all that it waits for is up. Says as `step`."""
+        tasks = [t for t in self._ledger.of(job.name) if not t.state.final]
+        down = [t for t in tasks if self._is_awaited(job, t, outdated) and self._is_down(t)]
+        failed = [t for t in down if self._waits(t)]
+        if not self._restarts(outdated):
+            replaced = [t for t in tasks if self._was_replaced(job, t) and not self._is_away(t)]
+            failed += [t for t in replaced if _fails(t)]
+            down += [t for t in replaced if self._is_down(t)]
         if failed:
             self._halt(job, failed[0])
             return False
-        if not down and all(is_up(t, self._ledger.now) for t in replaced):
-            self._replace(job, outdated[0])
+        if not down:
+            self._replace(job, outdated)
         return True
 
     def _drop_unwanted(self, job: Job, tasks: list[Task]) -> None:
@@ -101,9 +115,17 @@ class Rollout:
     def _is_outdated(self, job: Job, task: Task) -> bool:
         spec = job.spec.service(task.service)
         current = self._ledger.tasks[task.id]
-        return (
-            spec is not None and not current.state.final and not current.spec.same_container(spec)
-        )
+        if spec is None or current.state.final:
+            return False
+        return not current.spec.same_container(spec) or self._restarts(current)
+
+    def _restarts(self, task: Task) -> bool:
+        """Is this very attempt to be ended by a restart that a user asked for?"""
+        wished = bool(self._wished) and (task.uid, task.attempt) in self._wished
+        return wished and task.state.placed
+
+    def _is_down(self, task: Task) -> bool:
+        return not is_up(task, self._ledger.now)
 
     def _adjust(self, job: Job, tasks: list[Task]) -> None:
         """Let running tasks have what a new version changes around their containers."""
@@ -155,6 +177,8 @@ class Rollout:
     def _replace(self, job: Job, task: Task) -> None:
         """Stop first; it is pending with its new spec once it has stopped."""
         why = f"replaced by version {job.version}"
+        if self._restarts(task):
+            why = "restarted by a user"
         moved = self._ledger.move(task, TaskEvent.REPLACE, then="pending", reason=why)
         self._ledger.task_event("task.replacing", f"{task.id} is {why}", moved)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from cube.marks import mark
 from cube.messages import Exited, Fact, Found, Phase, Run, RunKey, Wanted
+from cube.spec import TaskSpec
 from cube.task import HostPort
 
 
@@ -43,6 +44,9 @@ class Held:
     gpu_milli: int = 0
     on_disconnect: str = "keep"
     grace_seconds: float = 10.0
+    version: int = 0  # what a found container was made from, as is the spec
+    spec: TaskSpec | None = None
+    strange: bool = False  # the manager does not know it: tell what it was made from
     leftovers: set[int] = field(default_factory=set)  # earlier runs whose containers still lie here
 
     @property
@@ -134,6 +138,7 @@ class Held:
             size,
             gpus,
             gpu_milli,
+            *((self.version, self.spec) if self.strange else ()),
         )
 
 
@@ -208,6 +213,8 @@ def _from_found(found: Found) -> Held:
         gpu_milli=found.gpu_milli,
         on_disconnect=found.on_disconnect,
         grace_seconds=found.stop_grace_seconds,
+        version=found.version,
+        spec=found.spec,
     )
     if not found.running:
         held.end(Exited(found.key, found.exit_code, found.reason, interrupted=found.interrupted))
