@@ -13,6 +13,8 @@ from cube.messages import Exited, Fact, Found, Phase, Run, RunKey, Wanted
 from cube.spec import TaskSpec
 from cube.task import HostPort
 
+SAME_FAILURE_SECONDS = 0.5  # two tellings of one failure differ by less
+
 
 @dataclass(slots=True)
 class Held:
@@ -65,7 +67,7 @@ class Held:
         )
 
     def learn(self, wanted: Wanted, manager_now: float, now: float) -> bool:
-        """Take what the manager says of it; of two counts of failures the larger holds.
+        """Take what the manager says of it; nobody forgets a failure because of the other.
 
         Says whether its fact may be another one now.
         """
@@ -73,10 +75,12 @@ class Held:
         self.wanted = wanted
         self.on_disconnect = wanted.spec.on_disconnect
         self.grace_seconds = wanted.spec.stop_grace_seconds
-        if len(wanted.failures) > len(self.failures):
-            mark("budget-of-assign")
-            self.failures = tuple(now - (manager_now - at) for at in wanted.failures)
-            news = True
+        if wanted.failures:
+            told = tuple(now - (manager_now - at) for at in wanted.failures)
+            known = remembered(told, self.failures)
+            if len(known) > len(self.failures):
+                mark("budget-of-assign")
+                self.failures, news = known, True
         return news
 
     def begin(self) -> None:
@@ -140,6 +144,16 @@ class Held:
             gpu_milli,
             *((self.version, self.spec) if self.strange else ()),
         )
+
+
+def remembered(told: tuple[float, ...], own: tuple[float, ...]) -> tuple[float, ...]:
+    """Failures that either has seen: those told that are older than all of our own, and these.
+
+    A word that was long on the way makes them look younger than they are; if that leaves fewer than
+    were told, these hold.
+    """
+    first = own[0] - SAME_FAILURE_SECONDS if own else float("inf")
+    return max(told, (*(at for at in told if at < first), *own), key=len)
 
 
 def after_exit(held: Held, now: float) -> None:

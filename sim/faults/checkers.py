@@ -87,7 +87,7 @@ class OneCopy(Checker):
     def _twice(self, key: RunKey, node: str, copies: set[tuple[str, RunKey]], now: float) -> None:
         others = sorted(copies - {(node, key)})
         for where, other in others:
-            if other[:2] in self.ordeal.orphans or key[:2] in self.ordeal.orphans:
+            if self._is_stray(where, other) or self._is_stray(node, key):
                 continue  # an operator decides on what the store never knew
             if where == node and not self._excused(where, now):
                 raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
@@ -104,11 +104,14 @@ class OneCopy(Checker):
     def full(self, now: float, known: Snapshot | None) -> None:
         """What is excused ends with its excuse."""
         for uid, since in self._doubled.items():
-            copies = [c for c in self._where[uid] if c[1][:2] not in self.ordeal.orphans]
+            copies = [copy for copy in self._where[uid] if not self._is_stray(*copy)]
             for node, key in sorted(copies, key=lambda copy: copy[1])[:-1]:
                 if not self._excused(node, now):
                     text = f"{key} still runs on {node}, {now - since:.1f} s after another began"
                     raise Broken("one copy", text, uid)
+
+    def _is_stray(self, node: str, key: RunKey) -> bool:
+        return (node, *key[:2]) in self.ordeal.strays
 
     def _heed(self, message: DeclareLost, now: float, effects: list[Effect]) -> None:
         """An operator's word goes before the fence, once."""
@@ -182,9 +185,10 @@ class ForgetfulDestroysNothing(Checker):
         for engine in self.ordeal.engines.values():
             for key in engine.running():
                 task, was = saved.get(key.uid), before.get(key.uid)
-                if was is None or not was.state.placed:
-                    continue  # it was to be stopped already, and only had not heard of it
-                if task is None or task.attempt < key.attempt:
+                if task is not None and task.attempt >= key.attempt:
+                    continue
+                self.ordeal.strays.add((engine.info.name, key.uid, key.attempt))
+                if was is not None and was.state.placed:  # else it was to be stopped already
                     self.ordeal.orphans.add((key.uid, key.attempt))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:

@@ -43,7 +43,8 @@ QUICK = ["crashes", "engines", "network", "operators", "scaled-reports", "stores
 
 def kept(scenario: str | Path, seed: int) -> None:
     outcome = run_seed(read(scenario), seed)
-    assert outcome.broken == "", "\n".join([*outcome.story, outcome.broken, outcome.replay])
+    again = f"python -m sim replay --scenario {scenario} --seed {seed}"
+    assert outcome.broken == "", "\n".join([*outcome.story, outcome.broken, again])
 
 
 @pytest.mark.parametrize("scenario", QUICK)
