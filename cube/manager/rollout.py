@@ -53,10 +53,10 @@ class Rollout:
 
     def _drop_unwanted(self, job: Job, tasks: list[Task]) -> None:
         """Stop tasks of services or indexes that the job no longer has."""
+        specs = {spec.name: spec for spec in job.spec.services}
         demands = {s.name: Demand.of(job.spec, s) for s in job.spec.services if s.kind.is_global}
         for task in tasks:
-            spec = job.spec.service(task.service)
-            demand = demands.get(task.service)
+            spec, demand = specs.get(task.service), demands.get(task.service)
             if (spec is not None and self._has_place(spec, demand, task)) or is_ending(task):
                 continue
             away = spec is not None and spec.kind.is_global and task.spec.kind.is_global
