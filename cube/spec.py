@@ -14,6 +14,7 @@ from typing import Literal
 
 DEFAULT_CPU_MILLI = 100  # what a task counts for that asks for nothing
 DEFAULT_MEMORY_MIB = 128
+WHOLE_GPU_MILLI = 1000  # thousandths of one device
 
 
 class Kind(StrEnum):
@@ -100,6 +101,20 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuNeed:
+    """The GPUs of a task: whole devices, or a share of one."""
+
+    count: int = 1
+    milli: int = WHOLE_GPU_MILLI  # of each, in thousandths; a share is of one device only
+    models: tuple[str, ...] = ()  # any of these will do; empty: any at all
+
+    @property
+    def total_milli(self) -> int:
+        """Thousandths of a device altogether."""
+        return self.count * self.milli
+
+
+@dataclass(frozen=True, slots=True)
 class RestartPolicy:
     """What the worker does when a run ends: try again on the same node, within a budget."""
 
@@ -160,6 +175,7 @@ class TaskSpec:
     cpu_milli: int = DEFAULT_CPU_MILLI
     memory_mib: int = DEFAULT_MEMORY_MIB
     disk_mib: int = 0
+    gpu: GpuNeed | None = None
     cpu_limit_milli: int | None = None
     memory_limit_mib: int | None = None
     constraints: tuple[Constraint, ...] = ()
@@ -224,6 +240,7 @@ class Demand:
     service: str = ""  # "job/service"; "" where nothing is spread or counted
     spread: Spread = Spread("none")
     max_per_node: int | None = None
+    gpu: GpuNeed | None = None
 
     @classmethod
     def of(cls, job: JobSpec, spec: TaskSpec, node: str | None = None) -> Demand:
@@ -243,12 +260,18 @@ class Demand:
             f"{job.name}/{spec.name}" if counted else "",
             spread,
             spec.max_per_node,
+            spec.gpu,
         )
 
     @property
     def size(self) -> tuple[int, int, int]:
         """(cpu_milli, memory_mib, disk_mib)."""
         return (self.cpu_milli, self.memory_mib, self.disk_mib)
+
+    @property
+    def gpu_milli(self) -> int:
+        """Thousandths of a GPU altogether; 0: it needs none."""
+        return 0 if self.gpu is None else self.gpu.total_milli
 
     def pinned(self, node: str) -> Demand:
         """The same demand, on one node only."""

@@ -16,13 +16,13 @@ import simpy
 from simpy.events import EventPriority
 
 from cube.actor import Core, CoreActor, Keeper, Letter, Lives, is_edge
-from cube.messages import Effect, Exited, Reply, Send, Submit
+from cube.messages import BeginRound, Effect, Exited, Reply, RunDue, Send, Submit
 
 NETWORK_SECONDS = 0.0005
 Observer = Callable[[str, Any, float, list[Effect]], None]
 
-# At equal times: exits, then arrivals, then everything else.
-_URGENCY: dict[type, int] = {Exited: 0, Submit: 1}
+# At equal times: exits, then arrivals, then everything else, then rounds that wait for all this.
+_URGENCY: dict[type, int] = {RunDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
 
 
 class SimInbox:
@@ -157,7 +157,7 @@ class SimWorld:
 
     def _post(self, to: str, letter: Letter, delay: float) -> None:
         """Have a letter arrive after `delay`; one without delay is handled in the same event."""
-        if delay <= 0 and self._draining:
+        if delay <= 0 and self._draining and type(letter.message) is not BeginRound:
             self._ready.append((to, letter))
         else:
             Delivery(self, to, letter, delay, _URGENCY.get(type(letter.message), 2))

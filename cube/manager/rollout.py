@@ -43,11 +43,13 @@ class Rollout:
             return True  # one is on its way
         tasks = [self._ledger.tasks[t.id] for t in tasks]
         replaced = [t for t in tasks if self._was_replaced(job, t) and not self._is_away(t)]
-        failing = next((t for t in replaced if _fails(t)), None)
-        if failing is not None:
-            self._halt(job, failing)
+        awaited = [t for t in tasks if self._is_awaited(job, t, outdated[0])]
+        down = [t for t in awaited if not is_up(t, self._ledger.now)]
+        failed = [t for t in replaced if _fails(t)] + [t for t in down if self._waits(t)]
+        if failed:
+            self._halt(job, failed[0])
             return False
-        if all(is_up(t, self._ledger.now) for t in replaced):
+        if not down and all(is_up(t, self._ledger.now) for t in replaced):
             self._replace(job, outdated[0])
         return True
 
@@ -60,8 +62,11 @@ class Rollout:
             if (spec is not None and self._has_place(spec, demand, task)) or is_ending(task):
                 continue
             away = spec is not None and spec.kind.is_global and task.spec.kind.is_global
-            drains = away and task.index in self._ledger.draining
-            why = f"{task.index} is draining" if drains else "no longer part of the job"
+            why = "no longer part of the job"
+            if away and task.index in self._ledger.draining:
+                why = f"{task.index} is draining"
+            elif away and task.index in self._ledger.vacant:
+                why = f"{task.index} was removed"
             self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why, displaced=away)
 
     def _has_place(self, spec: TaskSpec, demand: Demand | None, task: Task) -> bool:
@@ -73,7 +78,7 @@ class Rollout:
             return False  # its index means something else now
         if demand is None:
             return int(task.index) <= spec.instances
-        if task.index in self._ledger.draining:
+        if task.index in self._ledger.draining or task.index in self._ledger.vacant:
             return False
         fleet = self._ledger.fleet
         row = fleet.row_of(task.index)
@@ -100,6 +105,18 @@ class Rollout:
     def _was_replaced(self, job: Job, task: Task) -> bool:
         """Was this task made or changed by the newest version?"""
         return task.version == job.version and task.spec == job.spec.service(task.service)
+
+    def _is_awaited(self, job: Job, task: Task, outdated: Task) -> bool:
+        """Is it another instance of that service, and needs no new container?
+
+        An earlier version made it, and it may be down for another reason: a drain, a lost node.
+        """
+        alike = task.service == outdated.service and not self._is_outdated(job, task)
+        return alike and not is_ending(task) and not self._is_away(task)
+
+    def _waits(self, task: Task) -> bool:
+        """Is it down because it failed, and not for want of a node or on its way to one?"""
+        return task.retry_at is not None or task.not_before > self._ledger.now
 
     def _is_away(self, task: Task) -> bool:
         """Is it tied to a node that takes no tasks? The others do not wait for it."""

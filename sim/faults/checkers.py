@@ -29,7 +29,8 @@ from cube.messages import (
     Wake,
     worker_name,
 )
-from cube.task import Forget, Meta, Record, Task, TaskName
+from cube.spec import TaskSpec
+from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
 from sim.faults.settled import Wrong, unsettled
 from sim.faults.world import machine_of
 
@@ -109,13 +110,18 @@ class OneCopy(Checker):
                 continue  # an operator decides on what the store never knew
             if where == node and not self._excused(where, now):
                 raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
-            spec = self.ordeal.engines[where].containers[other].run.spec
-            if spec.on_disconnect != "stop":
+            if self._older((node, key), (where, other)).on_disconnect != "stop":
                 continue
             if not self._excused(where, now):
                 text = f"{key} begins on {node} while {other} runs on {where}"
                 raise Broken("one copy", text, key.uid)
             self._doubled.setdefault(key.uid, now)
+
+    def _older(self, *copies: tuple[str, RunKey]) -> TaskSpec:
+        """What the older of two copies was started from: it is the one to be stopped."""
+        node, key = min(copies, key=lambda copy: copy[1])
+        run: Run = self.ordeal.engines[node].containers[key].run
+        return run.spec
 
     def _excused(self, node: str, now: float) -> bool:
         """Could nobody on that node stop a task, now or within the time it takes to?"""
@@ -326,20 +332,20 @@ class NobodyForgotten(Checker):
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
-        self._since: dict[str, float] = {}
+        self._since: dict[tuple[str, float], float] = {}  # task and since when it is pending
 
     def full(self, now: float, known: Snapshot | None) -> None:
         ordeal, world = self.ordeal, self.ordeal.world
-        works = world.alive(MANAGER) and world.alive(SCHEDULER) and not ordeal.store.failing
-        if not works:
+        parts = (MANAGER, SCHEDULER)
+        works = all(world.alive(part) and part not in world.frozen for part in parts)
+        if not works or ordeal.store.failing:
             ordeal.disturbed = now
         if now - ordeal.disturbed < FORGOTTEN_SECONDS:
             self._since.clear()
             return
-        manager = world.core(MANAGER)
-        waiting = manager.placeable()
-        self._since = {uid: self._since.get(uid, now) for uid in waiting}
-        for uid, since in self._since.items():
+        waiting = [(task.uid, task.since) for task in world.core(MANAGER).placeable()]
+        self._since = {key: self._since.get(key, now) for key in waiting}
+        for (uid, _), since in self._since.items():
             if now - since > FORGOTTEN_SECONDS:
                 text = f"{uid} has had room for {now - since:.0f} s and is not placed"
                 raise Broken("nobody is forgotten", text, uid)
@@ -363,6 +369,26 @@ class AcceptedStays(Checker):
                 raise Broken("accepted stays accepted", f"{name} is not as it was accepted", name)
             elif told.stopped and not job.stopped:
                 raise Broken("accepted stays accepted", f"{name} was stopped, runs again", name)
+
+
+class WordOnNodesStays(Checker):
+    """What an operator was told of a node's drain and labels survives like accepted jobs."""
+
+    def full(self, now: float, known: Snapshot | None) -> None:
+        ordeal = self.ordeal
+        if known is None:
+            return
+        marks = ordeal.store.content.node_marks
+        for node in ordeal.nodes:
+            if f"node {node}" in ordeal.user.busy:
+                continue
+            mark = marks.get(node, NodeMark(node, False, 0))
+            drains, labels = ordeal.user.drains.get(node), ordeal.operator.labels.get(node)
+            if drains is not None and mark.draining is not drains:
+                raise Broken("word on nodes stays", f"{node}: draining is not {drains}", node)
+            if labels is not None and dict(mark.labels) != labels:
+                text = f"{node} has {dict(mark.labels)}, was given {labels}"
+                raise Broken("word on nodes stays", text, node)
 
 
 class StoreIsTrue(Checker):
@@ -430,7 +456,7 @@ class OursOnly(Checker):
 
 CHECKERS: list[type[Checker]] = [
     OneCopy, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books, NobodyForgotten,
-    AcceptedStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly,
+    AcceptedStays, WordOnNodesStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly,
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from cube.actor import Core, CoreActor, Keeper, Letter, is_edge
 from cube.messages import MANAGER, SCHEDULER, Effect, Send
+from sim.faults.engine import Fate
 from sim.network import Network
 from sim.world import SimCore, SimWorld
 
@@ -77,7 +78,7 @@ class FaultyWorld(SimWorld):
     def __init__(self, network: Network, clock: Callable[[str], tuple[float, float]]) -> None:
         super().__init__()
         self.network = network
-        self.frozen: dict[str, list[tuple[str, Letter]]] = {}  # machine: what waits for its thaw
+        self.frozen: dict[str, list[Letter]] = {}  # actor: what waits for its thaw
         self.crash_between: list[str] = []  # faults: the manager dies between save and send
         self.on_crash: Callable[[str], None] = lambda name: None
         self.after_event: Callable[[], None] = lambda: None
@@ -107,14 +108,14 @@ class FaultyWorld(SimWorld):
         assert timeout.callbacks is not None
         timeout.callbacks.append(lambda _: call())
 
-    def freeze(self, machine: str) -> None:
-        """Stop its worker's process in mid-air; its containers go on."""
-        self.frozen.setdefault(machine, [])
+    def freeze(self, actor: str) -> None:
+        """Stop its process in mid-air."""
+        self.frozen.setdefault(actor, [])
 
-    def thaw(self, machine: str) -> None:
+    def thaw(self, actor: str) -> None:
         """Let it go on, with all that has arrived meanwhile."""
-        for to, letter in self.frozen.pop(machine, ()):
-            self._post(to, letter, 0.0)
+        for letter in self.frozen.pop(actor, ()):
+            self._post(actor, letter, 0.0)
 
     def carry(self, sender: str, to: str, letter: Letter, after: float) -> None:
         """Let one message take its way: locally, or through whatever the network is now."""
@@ -143,11 +144,10 @@ class FaultyWorld(SimWorld):
         return machine
 
     def _hand_over(self, to: str, letter: Letter) -> None:
-        if self.frozen and to.startswith("worker/"):
-            held = self.frozen.get(machine_of(to))
-            if held is not None:
-                held.append((to, letter))
-                return
+        held = self.frozen.get(to)
+        if held is not None and not isinstance(letter.message, Fate):
+            held.append(letter)
+            return
         try:
             super()._hand_over(to, letter)
         except Crashed:
