@@ -186,9 +186,11 @@ class Nodes:
         for fact in report.facts:
             uid = fact.uid
             told = entry.seen.get(uid)
+            task = None if told is None else told[1]
             if (
                 told is None
-                or told[1] is not ledger.task_of(uid)
+                or task is None
+                or ledger.tasks.get(task.id) is not task
                 or (told[0] is not fact and told[0] != fact)
             ):
                 if not merge(ledger, fact, report):

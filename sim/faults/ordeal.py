@@ -231,7 +231,8 @@ class Ordeal:
             self.world.start_core(engine_name(node), _always(engine))
             self._start_worker(node)
         self.user.begin(FIRST_SECONDS)
-        self._keep_copies()
+        if any(fault.kind == "store-old" for fault in self.plan):
+            self._keep_copies()
 
     def _strike(self, fault: Fault) -> None:
         if self.healed:
