@@ -75,17 +75,17 @@ class User:
             at = seconds * number / self._work.jobs
             self._world.call_at(at, partial(self.submit, draw))
 
-    def submit(self, draw: Random) -> None:
-        """Submit a job: a new one, or a new version of an old one."""
+    def submit(self, draw: Random) -> str:
+        """Submit a job: a new one, or a new version of an old one. Returns its name."""
         name = f"job-{draw.randrange(self._work.jobs)}"
         if self.asked.get(name) is None:
             name = f"job-{len(self.asked) % self._work.jobs}"
         self.submit_job(JobSpec(name, (self._some_spec(draw),)))
+        return name
 
     def submit_and_stop(self, draw: Random) -> None:
         """Submit a job, and change one's mind while it is starting."""
-        self.submit(draw)
-        name = list(self.asked)[-1]
+        name = self.submit(draw)
         self._world.call_at(self._world.now() + draw.uniform(0.01, 4.0), lambda: self._stop(name))
 
     def scale(self, draw: Random) -> None:
