@@ -248,6 +248,7 @@ class Wanted:
     run: bool = True
     restart: int = 0  # restarts of this attempt that the manager knows of
     failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
+    counted: int = -1  # the newest run whose end the manager has seen: `failures` counts it
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from cube.messages import (
     Generation,
     NodeInfo,
     NodeRow,
+    Phase,
     Report,
     Wanted,
     worker_name,
@@ -320,4 +321,5 @@ def _wanted(task: Task) -> Wanted:
         task.state in (State.SCHEDULED, State.RUNNING),
         0 if task.phase < 0 else task.restart + 1,
         task.failures,
+        task.restart if task.phase == Phase.ENDED else task.restart - 1,
     )
