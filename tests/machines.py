@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from cube.actor import Core
+from cube.actor import Core, Letter
 from cube.engine.simulated import SimulatedEngine
 from cube.manager import Manager
 from cube.messages import (
@@ -23,7 +23,6 @@ from cube.messages import (
     NodeInfo,
     Run,
     RunKey,
-    Send,
     Snapshot,
     worker_name,
 )
@@ -231,9 +230,9 @@ class WiredWorld(SimWorld):
         self.rebuilds = True
         self._wires = wires
 
-    def deliver(self, sender: str, effect: Send, life: int | None) -> None:
-        way = machine_of(sender), machine_of(effect.to)
-        arrive = partial(super().deliver, sender, effect, life)
+    def carry(self, sender: str, to: str, letter: Letter, after: float) -> None:
+        way = machine_of(sender), machine_of(to)
+        arrive = partial(super().carry, sender, to, letter, after)
         if way[0] == way[1]:
             arrive()
         else:
