@@ -54,6 +54,7 @@ MARKS = {
     "rescheduled-with-delay": "a task that failed on its node is placed anew later",
     "reschedule-budget-spent": "a task that failed everywhere is failed for good",
     "end-not-charged": "a run ended through no doing of its own",
+    "end-counted-before": "a worker found an end that its manager had counted already",
     "exit-learnt-from-listing": "an end was learnt only when the engine listed what is there",
     "run-repeated": "a start that the engine never heard of was repeated",
     "container-disappeared": "a container that should run is not there",

@@ -318,6 +318,7 @@ class Wanted:
     restart: int = 0  # restarts of this attempt that the manager knows of
     failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
     gpus: tuple[int, ...] = ()  # the device numbers that it may use
+    counted: int = -1  # the newest run whose end the manager has seen: `failures` counts it
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from cube.messages import (
     Generation,
     NodeInfo,
     NodeRow,
+    Phase,
     Report,
     Wanted,
     worker_name,
@@ -393,4 +394,5 @@ def _wanted(task: Task) -> Wanted:
         0 if task.phase < 0 else task.restart + 1,
         task.failures,
         task.gpus,
+        task.restart if task.phase == Phase.ENDED else task.restart - 1,
     )
