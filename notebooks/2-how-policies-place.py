@@ -19,14 +19,15 @@
 # them cost, and the cheapest takes it. A policy is only the cost. Here are four of them on the same
 # cluster, with the same tasks.
 
-# %% tags=["parameters"] quick="TASKS = 80"
+# %% tags=["parameters"] quick="TASKS = 60"
 TASKS = 600
 
 # %%
 import sim
 
 cluster = sim.Cluster.of(node=(24, "8c 32GiB"))
-work = sim.Workload.poisson(tasks=TASKS, load=0.6)
+short = sim.Durations(mean_seconds=30.0, limit_seconds=300.0)
+work = sim.Workload.poisson(tasks=TASKS, load=0.6, durations=short)
 policies = ["epvm", "best-fit", "round-robin", "first-fit"]
 runs = {policy: sim.run(cluster, work, policy, seed=1) for policy in policies}
 
