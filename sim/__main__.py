@@ -21,6 +21,8 @@ from sim.options import (
     told,
     with_policies,
 )
+from sim.reproduce.cli import reproduce
+from sim.traces.cli import traces
 
 EPILOG = "Results, columns and definitions: docs/simulation.md"
 
@@ -44,7 +46,8 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(0), help="Of everything that is drawn.")
 def run(policy: str | None, seed: int | None, **options: Any) -> None:
     """Simulate one policy with one seed."""
-    from sim import experiment, terminal
+    from sim import experiment
+    from sim import report as terminal
 
     scenario = scenario_of(options)
     if policy is not None:
@@ -62,7 +65,8 @@ def run(policy: str | None, seed: int | None, **options: Any) -> None:
 @policy_options
 def compare(**options: Any) -> None:
     """Simulate several policies with the same tasks, seed by seed."""
-    from sim import experiment, terminal
+    from sim import experiment
+    from sim import report as terminal
 
     scenario = with_policies(scenario_of(options), options)
     runs = len(scenario.policies) * len(scenario.seeds)
@@ -104,7 +108,8 @@ def compare(**options: Any) -> None:
 @click.option("--force", is_flag=True, help="Replace results that no longer stand.")
 def sweep(grid: tuple[str, ...], part: str | None, **options: Any) -> None:
     """Simulate policies over a grid of parameters; can be cut off and taken up again."""
-    from sim import sweeping, terminal
+    from sim import report as terminal
+    from sim import sweeping
     from sim.settings import settings
 
     scenario = with_policies(scenario_of(options), options)
@@ -136,6 +141,8 @@ def report(folder: Path, force: bool) -> None:
 
 main.add_command(faults)
 main.add_command(replay)
+main.add_command(reproduce)
+main.add_command(traces)
 
 if __name__ == "__main__":
     main(prog_name="python -m sim")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from sim.cluster import Cluster
 from sim.description import Description, Positive, Seconds, Share, Whole, told
 from sim.errors import InputError, did_you_mean
+from sim.machine import Failures, Machine
 from sim.workload import Workload
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -45,6 +46,8 @@ class Scenario(Description):
     horizon_seconds: Seconds = 0.0  # virtual; 0: until every task is final
     cluster: Cluster = Cluster()
     workload: Workload = Workload()
+    machine: Machine = Machine()
+    failures: Failures | None = None  # of machines; None: they never fail
     control: Control = Control()
 
     @property
