@@ -32,6 +32,7 @@ from sim.sizes import DEFAULT_SHAPES as DEFAULT_SHAPES
 from sim.sizes import HeavyTail
 from sim.sizes import Shape as Shape
 from sim.streams import Streams
+from sim.traces import swf, tables
 
 
 class StartLatency(Description):
@@ -179,6 +180,25 @@ class Workload(Description):
             used_cpu_milli=used_cpu,
             used_memory_mib=used_memory,
         )
+
+    def write(
+        self, path: str | Path, cluster: Cluster, seed: int = 1, *, force: bool = False
+    ) -> None:
+        """Write the tasks of one seed, for other simulators or to be replayed as a trace.
+
+        A name that ends in .swf makes a file in the Standard Workload Format (whole seconds and
+        processors), .csv, .csv.gz and .parquet a table with exact times and sizes.
+
+        Raises:
+            InputError: the file exists (without `force`), or its name ends otherwise.
+        """
+        place = Path(path)
+        if place.exists() and not force:
+            raise InputError(f"{place} exists already", "Name another file, or say force=True.")
+        write = swf.write if place.suffix == ".swf" else tables.write
+        partial = place.with_name(f".partial-{place.name}")
+        write(self.draw(cluster, seed), partial)
+        partial.replace(place)
 
     def _images_of(self, streams: Streams, job_of: Ints) -> Ints:
         if self.images is None:

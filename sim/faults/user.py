@@ -75,8 +75,12 @@ class User:
             at = seconds * number / self._work.jobs
             self._world.call_at(at, partial(self.submit, draw))
 
-    def submit(self, draw: Random) -> str:
-        """Submit a job: a new one, or a new version of an old one. Returns its name."""
+    def submit(self, draw: Random) -> None:
+        """Submit a job: a new one, or a new version of an old one."""
+        self._submit(draw)
+
+    def _submit(self, draw: Random) -> str:
+        """Submit a job, and tell which."""
         name = f"job-{draw.randrange(self._work.jobs)}"
         if self.asked.get(name) is None:
             name = f"job-{len(self.asked) % self._work.jobs}"
@@ -85,7 +89,7 @@ class User:
 
     def submit_and_stop(self, draw: Random) -> None:
         """Submit a job, and change one's mind while it is starting."""
-        name = self.submit(draw)
+        name = self._submit(draw)
         self._world.call_at(self._world.now() + draw.uniform(0.01, 4.0), lambda: self._stop(name))
 
     def scale(self, draw: Random) -> None:
