@@ -1,6 +1,6 @@
 """The same log through Cube, AccaSim and a plain SimPy model: equal waits, and what each costs.
 
-    python benchmarks/peers.py [--jobs 10000] [--loads 0.9,1.5] [--accasim PYTHON] [--out FILE]
+    python benchmarks/peers.py [--jobs 10000] [--loads 0.9,2.0] [--accasim PYTHON] [--out FILE]
 
 A synthetic log in the Standard Workload Format (whole seconds; powers of two up to 16 processors;
 log-normal run times) goes through three simulators of 32 machines with 16 cores each: first fit,
@@ -32,7 +32,6 @@ from sim import experiment, traces
 from sim.arrivals import MICROS, Arrivals
 from sim.cluster import Cluster, NodeGroup
 from sim.durations import Durations
-from sim.metrics import waits
 from sim.scenario import Control, Scenario
 from sim.traces import swf
 from sim.workload import Shape, StartLatency, Trace, Workload
@@ -47,7 +46,7 @@ def log(jobs: int, load: float, path: Path) -> None:
         tasks=jobs,
         load=load,
         shapes=tuple(Shape(cpu_milli=1000 * 2**k, memory_mib=1) for k in range(5)),
-        durations=Durations(mean_seconds=480.0, limit_seconds=20_000.0, sigma=1.2),
+        durations=Durations(mean_seconds=60.0, limit_seconds=3600.0, sigma=1.2),
         start=StartLatency(least_seconds=0.0, most_seconds=0.0),
     )
     drawn = workload.draw(cluster(), 1)
@@ -74,7 +73,7 @@ def by_cube(path: Path) -> tuple[list[float], float]:
     )
     began = time.process_time()
     result = experiment.run(scenario)
-    return waits(result.observation).tolist(), time.process_time() - began
+    return result.wait_seconds.tolist(), time.process_time() - began
 
 
 def by_accasim(path: Path, python: str) -> tuple[list[float], float]:
@@ -180,7 +179,7 @@ def compare(jobs: int, load: float, python: str | None) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=10_000)
-    parser.add_argument("--loads", default="0.9,1.5")
+    parser.add_argument("--loads", default="0.9,2.0")
     parser.add_argument("--accasim", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--without-accasim", action="store_true")
     parser.add_argument("--out", type=Path)
