@@ -252,6 +252,7 @@ class Event:
     job: str = ""
     task: str = ""
     node: str = ""
+    epoch: int = 0  # of the manager that wrote it: tells histories of one store apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,8 +160,9 @@ class NodeView(TypedDict):
 
 
 class EventView(TypedDict):
-    """One line of history."""
+    """One line of history. Epoch and revision together name its place."""
 
+    epoch: int
     revision: int
     at: str
     kind: str  # job.submitted, task.placed, node.lost, ...

@@ -205,6 +205,7 @@ def show_states(tasks: Iterable[Task]) -> dict[str, int]:
 def show_event(event: Event) -> EventView:
     """One line of history."""
     return {
+        "epoch": event.epoch,
         "revision": event.revision,
         "at": show_time(event.at),
         "kind": event.kind,
