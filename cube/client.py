@@ -31,6 +31,7 @@ from cube.views import (
     RecoveryView,
     SubmitView,
     TaskView,
+    UsageView,
 )
 
 TIMEOUT_SECONDS = 15.0  # longer than the server waits for its manager
@@ -120,6 +121,10 @@ class Client:
     def nodes(self) -> list[NodeView]:
         """All nodes, by name."""
         return cast(list[NodeView], self._get("/v1/nodes"))
+
+    def usage(self) -> list[UsageView]:
+        """What tasks use now, by name, as far as it is measured."""
+        return cast(list[UsageView], self._get("/v1/usage"))
 
     def explain(self, task: str, *, now: bool = False) -> ExplainView:
         """Why a task is where it is; with `now`, also decided anew on the fleet as it is."""
