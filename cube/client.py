@@ -31,6 +31,7 @@ from cube.views import (
     RecoveryView,
     SubmitView,
     TaskView,
+    UsageView,
 )
 
 TIMEOUT_SECONDS = 15.0  # longer than the server waits for its manager
@@ -120,6 +121,10 @@ class Client:
     def nodes(self) -> list[NodeView]:
         """All nodes, by name."""
         return cast(list[NodeView], self._get("/v1/nodes"))
+
+    def usage(self) -> list[UsageView]:
+        """What tasks use now, by name, as far as it is measured."""
+        return cast(list[UsageView], self._get("/v1/usage"))
 
     def explain(self, task: str, *, now: bool = False) -> ExplainView:
         """Why a task is where it is; with `now`, also decided anew on the fleet as it is."""
@@ -233,22 +238,28 @@ class Client:
 
     # --- streams ---
 
-    def events(self, *, after: int = 0, job: str | None = None) -> list[EventView]:
-        """The events after a revision that there are, oldest first."""
+    def events(
+        self, *, after: int = 0, epoch: int | None = None, job: str | None = None
+    ) -> list[EventView]:
+        """The events after a revision that there are, oldest first. See `follow_events`."""
         found: list[EventView] = []
         while True:
-            page = self._get("/v1/events", after=after, job=job, limit=PAGE)
+            page = self._get("/v1/events", after=after, epoch=epoch, job=job, limit=PAGE)
             found += page
             if len(page) < PAGE:
                 return found
-            after = page[-1]["revision"]
+            after, epoch = page[-1]["revision"], None
 
-    def follow_events(self, *, after: int = 0, job: str | None = None) -> Generator[EventView]:
+    def follow_events(
+        self, *, after: int = 0, epoch: int | None = None, job: str | None = None
+    ) -> Generator[EventView]:
         """Events after a revision, then each as it happens; ends when the manager stops.
 
-        Close the iterator (or drop it) to leave. To resume, pass the last one's revision.
+        Close the iterator (or drop it) to leave. To resume, pass the last one's epoch and revision:
+        if the store has another history meanwhile, that is told from its beginning, after an event
+        of the kind `history.reset`.
         """
-        query = {"after": after, "follow": 1, "job": job}
+        query = {"after": after, "epoch": epoch, "follow": 1, "job": job}
         with self._stream("/v1/events", query) as response:
             for line in response.iter_lines():
                 if line.startswith("data: "):
@@ -261,6 +272,7 @@ class Client:
         follow: bool = False,
         tail: int | None = None,
         since: float | None = None,
+        previous: bool = False,
     ) -> Generator[bytes]:
         """Output of a task's newest run, in pieces as they come.
 
@@ -269,8 +281,9 @@ class Client:
             follow: go on until the run ends.
             tail: only the last so many lines.
             since: only what was written after this time (Unix seconds).
+            previous: that of the run before it instead.
         """
-        query = {"follow": int(follow), "tail": tail, "since": since}
+        query = {"follow": int(follow), "tail": tail, "since": since, "previous": int(previous)}
         path = f"/v1/tasks/{_path(task)}/logs"
         with self._stream(path, query, silence_seconds=None) as response:
             yield from response.iter_raw()

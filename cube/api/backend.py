@@ -15,7 +15,7 @@ from typing import Any
 from cube.api.problems import Problem, check_reply, not_answered, not_found
 from cube.api.streams import Bell
 from cube.engine import Engine, NoSuchRun
-from cube.messages import MANAGER, Look, Reply, Snapshot
+from cube.messages import MANAGER, Look, Reply, RunKey, Snapshot
 from cube.store import Store
 from cube.task import Job, State, Task
 from cube.views.jobs import find_job, find_task
@@ -90,18 +90,24 @@ class Backend:
         follow: bool,
         tail: int | None,
         since: float | None,
+        previous: bool = False,
     ) -> Iterator[bytes]:
-        """The output of a task's newest run; reading it may block until `stop` is set.
+        """The output of a task's newest run, or of the one before it on the same node.
+
+        Reading it may block until `stop` is set.
 
         Raises:
             Problem: it has not run, its engine keeps no output, or it went with its container.
         """
+        run = RunKey(task.uid, task.attempt, task.restart - 1) if previous else task.uid
+        if previous and not task.restart:
+            raise Problem(404, f"{task.id} was not restarted, so there is no run before this one.")
         if not self.engines:
             raise Problem(404, "The simulated engine has no output.", "Run on a real one.")
         known = self.engines.get(task.node or "")
         for engine in self.engines.values() if known is None else (known,):
             with suppress(NoSuchRun):
-                return engine.logs(task.uid, follow=follow, tail=tail, since=since, stop=stop)
+                return engine.logs(run, follow=follow, tail=tail, since=since, stop=stop)
         raise _no_output(task)
 
 

@@ -32,6 +32,8 @@ EXITS = {
     "rm": _with(ExitCode.NOT_FOUND, ExitCode.CONFLICT, ExitCode.UNHEALTHY),
     "status": _with(ExitCode.NOT_FOUND),
     "nodes": _CALLS,
+    "top nodes": _CALLS,
+    "top tasks": _CALLS,
     "logs": _with(ExitCode.NOT_FOUND),
     "events": _CALLS,
     "explain": _with(ExitCode.NOT_FOUND),

@@ -84,7 +84,13 @@ cube.add_section(
     changing.rm,
 )
 cube.add_section(
-    "Look", looking.status, looking.nodes, following.logs, following.events, explaining.explain
+    "Look",
+    looking.status,
+    looking.nodes,
+    looking.top,
+    following.logs,
+    following.events,
+    explaining.explain,
 )
 cube.add_section("Plan", planning.plan, files.validate, files.schema)
 cube.add_section("Look after the cluster", operating.node, changing.recover)

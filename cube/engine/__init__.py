@@ -25,6 +25,7 @@ from cube.messages import (
     Kill,
     List,
     Listed,
+    MachineMeasured,
     Measured,
     NodeInfo,
     Progress,
@@ -36,7 +37,7 @@ from cube.spec import TaskSpec
 from cube.task import TaskName
 
 Order = List | Run | Kill | Discard
-Told = Started | Exited | Progress | Health | Listed | EngineDown | Measured
+Told = Started | Exited | Progress | Health | Listed | EngineDown | Measured | MachineMeasured
 Emit = Callable[[Told], None]
 EngineKind = Literal["docker", "process"]
 

@@ -19,7 +19,7 @@ from docker.errors import APIError
 
 from cube.engine import Emit, Order
 from cube.engine.docker import look
-from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local
+from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local, root_of
 from cube.engine.docker.errors import (
     UNREACHABLE,
     Failure,
@@ -36,6 +36,7 @@ from cube.engine.docker.networks import remove_unused_network
 from cube.engine.docker.purge import purge, remove_container
 from cube.engine.docker.start import Starter
 from cube.engine.load import LOAD_SECONDS, Meter, Usage, container_usage
+from cube.engine.machine import Machine
 from cube.engine.pool import Pool
 from cube.messages import (
     Discard,
@@ -79,7 +80,8 @@ class DockerEngine:
             self._api, url, cluster, self.info, boot=boot, emit=emit, submit=self._submit
         )
         usage = self._usage if is_local(url) else lambda: None
-        self._meter = Meter(self._pool, emit, usage, load_seconds)
+        machine = Machine(root_of(self._api), shared=share[1] > 1).use if is_local(url) else None
+        self._meter = Meter(self._pool, emit, usage, load_seconds, machine)
         self._pulling: dict[RunKey, Run] = {}
         self._down = False
         self._down_lock = threading.Lock()
@@ -224,8 +226,12 @@ class DockerEngine:
         self._meter.start_over()
         self._ledger.tell_all(restarted=restarted)
 
-    def _usage(self) -> dict[str, Usage] | None:
-        return container_usage(self._ledger.running())
+    def _usage(self) -> dict[RunKey, Usage] | None:
+        running = self._ledger.running()
+        found = container_usage(running.values())
+        if found is None:
+            return None
+        return {key: found[id_] for key, id_ in running.items() if id_ in found}
 
     def _reconcile(self) -> None:
         self._submit(Pool.ALONE, self._reconcile, RECONCILE_SECONDS)

@@ -20,6 +20,7 @@ import psutil
 from cube.engine import Emit, EngineUnavailable, NoSuchRun, Order
 from cube.engine.capacity import MIB, boot_id, free_disk_mib, port_space, with_capacity
 from cube.engine.load import LOAD_SECONDS, Meter, process_usage
+from cube.engine.machine import Machine
 from cube.engine.pool import Pool
 from cube.engine.process import logs
 from cube.engine.process.health import HealthChecks
@@ -84,8 +85,13 @@ class ProcessEngine:
         self._pool = Pool(name)
         self._health = HealthChecks(name, lambda key, ok: self._emit(Health(key, ok)))
         self._watch = ShimWatch(f"{name}-watch", self._shim_ended)
+        machine = Machine(self._directory, shared=share[1] > 1)
         self._meter = Meter(
-            self._pool, emit, lambda: process_usage(self._watch.pids()), load_seconds
+            self._pool,
+            emit,
+            lambda: process_usage(self._watch.pids()),
+            load_seconds,
+            machine.use,
         )
 
     def handle(self, message: Order) -> None:
