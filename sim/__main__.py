@@ -13,8 +13,11 @@ from typing import Any
 
 import click
 
-from sim.errors import InputError, SimulationError
+from sim.errors import SimulationError
 from sim.faults.cli import faults, replay
+from sim.options import seeds_of, split
+from sim.packing.cli import pack_command
+from sim.reproduce.cli import reproduce
 
 EPILOG = "Results, columns and definitions: docs/simulation.md"
 
@@ -104,7 +107,7 @@ def compare(
         if baseline is not None:
             scenario = scenario.but(baseline=baseline)
         if seeds is not None:
-            scenario = scenario.but(seeds=_seeds(seeds))
+            scenario = scenario.but(seeds=seeds_of(seeds))
         runs = len(scenario.policies) * len(scenario.seeds)
         with report.progress(scenario.workload.tasks * runs) as tell:
             result = experiment.compare(
@@ -136,31 +139,6 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def split(policies: str) -> tuple[str, ...]:
-    """Policies between commas; commas inside parentheses belong to parameters."""
-    parts, depth = [""], 0
-    for letter in policies:
-        depth += {"(": 1, ")": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise InputError(
-            f"'{text}' names no seeds", "Write how many, as in 5, or which, as in 7,8,9."
-        )
-    if "," in text:
-        return tuple(int(part) for part in parts)
-    if not 1 <= int(text) <= 100_000:
-        raise InputError(f"{text} seeds make no sense", "Ask for 1 to 100000.")
-    return tuple(range(1, int(text) + 1))
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn what went wrong into one message and an exit code."""
@@ -176,6 +154,8 @@ def _told() -> Iterator[None]:
 
 main.add_command(faults)
 main.add_command(replay)
+main.add_command(pack_command)
+main.add_command(reproduce)
 
 if __name__ == "__main__":
     main(prog_name="python -m sim")

@@ -97,8 +97,8 @@ def write_run(result: RunResult, out: Path) -> None:
     """summary.json, tasks.csv.gz, nodes.npz, scenario.toml, env.json."""
     out.mkdir(parents=True, exist_ok=True)
     if result.observation is not None:
-        _put(out / "tasks.csv.gz", _zipped(_csv(TASK_COLUMNS, _task_rows(result.observation))))
-        _put(out / "nodes.npz", _nodes(result.observation))
+        put(out / "tasks.csv.gz", _zipped(_csv(TASK_COLUMNS, _task_rows(result.observation))))
+        put(out / "nodes.npz", _nodes(result.observation))
     _put_common(out, result.scenario, result.summary(), "run")
 
 
@@ -121,8 +121,8 @@ def write_comparison(result: Comparison, out: Path) -> None:
             for line in lines
         ]  # fmt: skip
         head = ("metric", "policy", "mean", "difference", "low_95", "high_95", "n", "unplaced")
-        _put(out / "comparison.csv", _csv(head, rows))
-        _put(out / "curves.npz", _curves(result))
+        put(out / "comparison.csv", _csv(head, rows))
+        put(out / "curves.npz", _curves(result))
         partial = out / ".partial.png"
         draw(result, tuple(PANELS), partial, 10.0)
         os.replace(partial, out / "comparison.png")
@@ -131,9 +131,9 @@ def write_comparison(result: Comparison, out: Path) -> None:
 
 def _put_common(out: Path, scenario: Scenario, summary: dict[str, Any], command: str) -> None:
     replay = f"# Replay: python -m sim {command} --scenario scenario.toml --out DIR\n"
-    _put(out / "scenario.toml", (replay + written(scenario)).encode())
-    _put(out / "env.json", _json(environment()))
-    _put(out / "summary.json", _json(summary))  # last: with it the folder is complete
+    put(out / "scenario.toml", (replay + written(scenario)).encode())
+    put(out / "env.json", as_json(environment()))
+    put(out / "summary.json", as_json(summary))  # last: with it the folder is complete
 
 
 def environment() -> dict[str, Any]:
@@ -163,13 +163,15 @@ def slugs(policies: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _put(path: Path, data: bytes) -> None:
+def put(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
     partial = path.with_name(f".partial-{path.name}")
     partial.write_bytes(data)
     os.replace(partial, path)
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
+    """For people and programs; a number that is none is an error."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 

@@ -35,8 +35,8 @@ STYLE: Any = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "cube",
 }
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 _MARKERS = "osD^vPX"
 DRAIN_SHOWN = 1.5  # of the arrival time: what comes later is the last tasks running out
 PANEL_RATIO = 0.8  # height of a panel to its width
@@ -69,7 +69,7 @@ def draw(result: Comparison, panels: Sequence[str], path: Path, width_inches: fl
 
 
 def _looks(policies: Sequence[str]) -> dict[str, _Look]:
-    looks = map(_Look, cycle(_COLOURS), cycle(_DASHES), cycle(_MARKERS))
+    looks = map(_Look, cycle(COLOURS), cycle(DASHES), cycle(_MARKERS))
     return {policy: next(looks) for policy in policies}
 
 

@@ -17,13 +17,13 @@ _METRICS = {metric.key: metric for metric in METRICS}
 
 
 @contextmanager
-def progress(tasks: int) -> Iterator[Callable[[int], None]]:
+def progress(tasks: int, unit: str = "tasks") -> Iterator[Callable[[int], None]]:
     """A bar on the terminal's error stream; nothing where that is no terminal."""
     bar = Progress(
         TextColumn("simulating"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("tasks"),
+        TextColumn(unit),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,

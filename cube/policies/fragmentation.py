@@ -86,7 +86,8 @@ class Fgd(Policy):
         if demand.gpu is None or demand.gpu.milli == WHOLE_GPU_MILLI:
             return super().gpus(fleet, row, demand)
         added = self._added(fleet, demand, np.array([row]))[0]
-        return (int(self._cost(added).argmin()),)
+        fitting = np.flatnonzero(added != _NEVER)
+        return (int(fitting[self._cost(added[fitting]).argmin()]),)
 
     def _cost(self, added: Ints) -> Floats:
         """The score of N times the added fragmentation."""

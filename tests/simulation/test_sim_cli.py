@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sim.__main__ import main, split
+from sim.__main__ import main
 from sim.files import TASK_COLUMNS
 from sim.metrics import GRID, METRICS
+from sim.options import split
 from sim.scenario import read, written
 from tests.experiments import small
 
