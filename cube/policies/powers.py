@@ -9,6 +9,7 @@ of rows; all else is exact or rounds once, as IEEE 754 says.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import repeat
 from typing import Final, NamedTuple, TypeAlias, cast
 
@@ -74,23 +75,40 @@ class Powers:
     def __init__(self, fleet: Fleet, load: Load) -> None:
         self.fleet = fleet
         self.load = load
+        self._changes = fleet.changes
         self._raise_all()
 
     def at(self, rows: Rows) -> Floats:
         """The powers of `rows`, shape (len(rows), dimensions)."""
-        fleet = self.fleet
-        if self._seen != fleet.revision:
-            changed = fleet.rows_since(self._seen)
-            if changed is None or changed.size > fleet.count or fleet.capacity != self._capacity:
+        if self._seen != self._changes.revision:
+            self._catch_up()
+        return self._table.take(rows, axis=0)
+
+    def of(self, row: int) -> Floats:
+        """The powers of one row, shape (dimensions, 1)."""
+        if self._seen != self._changes.revision:
+            self._catch_up()
+        column: Floats = self._columns[row]
+        return column
+
+    def _catch_up(self) -> None:
+        fleet, changes = self.fleet, self._changes
+        if fleet.capacity != self._capacity:
+            self._raise_all()
+        elif changes.revision == self._seen + 1:
+            self._raise((changes.latest,))
+        else:
+            changed = changes.since(self._seen)
+            if changed is None or changed.size > fleet.count:
                 self._raise_all()
             else:
                 self._raise(set(changed.tolist()))
-        return self._table.take(rows, axis=0)
 
     def _raise_all(self) -> None:
         fleet, load = self.fleet, self.load
         self._capacity, self._seen = fleet.capacity, fleet.revision
         self._table = np.ones((fleet.capacity, load.dimensions))
+        self._columns = self._table[:, :, np.newaxis]
         self._cells = [cast("memoryview[float]", dimension.data) for dimension in self._table.T]
         self._resources = [  # jobs come last, if at all
             (fleet.size_cells[r], fleet.free_cells[r], cells)
@@ -105,17 +123,19 @@ class Powers:
         for dimension, share in zip(self._table.T, shares, strict=True):
             dimension[: fleet.count] = powers(load.base, share)
 
-    def _raise(self, rows: set[int]) -> None:
-        fleet, base, jobs_limit = self.fleet, self.load.base, self.load.jobs_limit
+    def _raise(self, rows: Iterable[int]) -> None:
+        base, jobs_limit, resources, pow_ = (
+            self.load.base, self.load.jobs_limit, self._resources, math.pow,
+        )  # fmt: skip
         for row in rows:
-            for size, free, cells in self._resources:
+            for size, free, cells in resources:
                 capacity = size[row]
                 try:
-                    cells[row] = math.pow(base, (capacity - free[row]) / capacity)
+                    cells[row] = pow_(base, (capacity - free[row]) / capacity)
                 except ZeroDivisionError:  # a resource that the node lacks is not loaded
                     cells[row] = 1.0
                 except OverflowError:
                     cells[row] = math.inf
             if jobs_limit:
-                self._cells[-1][row] = power(base, fleet.tasks_of(row) / jobs_limit)
-        self._seen = fleet.revision
+                self._cells[-1][row] = power(base, self.fleet.tasks_of(row) / jobs_limit)
+        self._seen = self._changes.revision
