@@ -15,11 +15,11 @@ import numpy as np
 
 from cube.fleet import Fleet, Floats, Rows
 from cube.placement.filters import ALL_FOUR
-from cube.placement.scores import basis_of
 from cube.policies import Bulk, Policy
 from cube.spec import Demand
 
 _FIRST_SLOTS: Final = 8
+_FEW: Final = 6  # rows that are cheaper one by one
 _CELLS: Final = 1 << 16  # scores that are worked out at once, so that they stay in the cache
 
 
@@ -47,7 +47,11 @@ class Slot:
 
     def scores(self, demand: Demand) -> Floats:
         """The score of every row now; +inf where it does not fit. Shape (rows,)."""
-        return self._board.line(self.number)
+        board = self._board
+        if board.seen != board.changes.revision or board.blank:
+            board.catch_up()
+        line: Floats = board.views[self.number]
+        return line
 
 
 class Board:
@@ -55,20 +59,20 @@ class Board:
 
     def __init__(self, fleet: Fleet, policy: Policy, most: int) -> None:
         self._fleet = fleet
-        self._changes = fleet.changes
+        self.changes = fleet.changes
         self._policy = policy
         self._most = most
         self._round = 0
         self._slots: dict[tuple[int, int, int], Slot] = {}  # by size, least recently asked first
         self._demands: list[Demand] = []  # by number
         self._vacant: list[Slot] = []
-        self._blank: set[int] = set()  # entered, and not scored yet
+        self.blank: set[int] = set()  # entered, and not scored yet
         self._needs = np.zeros((0, 4), np.int64)
         self._lines = np.zeros((0, 0))
         self.fits = np.zeros((0, 0), np.bool_)
         self.counts: list[int] = []  # rows on which each slot fits
         self._bulk: Bulk | None = None  # None: nothing is true yet
-        self._seen = -1  # the revision up to which scores are true
+        self.seen = -1  # the revision up to which scores are true
         self._rows = 0
 
     # --- who takes part ------------------------------------------------------------------
@@ -107,7 +111,7 @@ class Board:
         self._demands[number] = demand
         self._needs[number] = (*demand.size, 1)
         self._largest = tuple(self._needs[: len(self._demands)].max(axis=0).tolist())
-        self._blank.add(number)
+        self.blank.add(number)
         if self._bulk is not None:
             self._bulk.enter(number, demand)
 
@@ -126,7 +130,7 @@ class Board:
         """Views and scratch of the slots that there are, which every changed row needs."""
         count = len(self._demands)
         rows = self._rows = self._fleet.count
-        self._views = [line[:rows] for line in self._lines[:count]]
+        self.views = [line[:rows] for line in self._lines[:count]]
         self._used_lines, self._used_fits = self._lines[:count], self.fits[:count]
         self._used_needs = self._needs[:count]
         self._enough = np.empty((count, 4), np.bool_)
@@ -140,11 +144,12 @@ class Board:
         slots, self._capacity = len(self._lines), fleet.capacity
         self._lines = np.full((slots, self._capacity), np.inf)
         self.fits = np.zeros((slots, self._capacity), np.bool_)
-        self._all_fit = np.ones(self._capacity, np.bool_)  # rows on which every slot fits
+        self._all_fit = np.zeros(self._capacity, np.bool_)  # rows on which every slot fits
+        self._all_fit[: fleet.count] = True
         self._roomy = self._all_fit.data
         self._cells = (*fleet.free_cells[:3], fleet.open_cells)
-        self._blank = {slot.number for slot in self._slots.values()}
-        self._basis, self._seen = basis_of(self._policy, fleet), fleet.revision
+        self.blank = {slot.number for slot in self._slots.values()}
+        self.seen = fleet.revision
         bulk = self._policy.bulk(fleet)
         assert bulk is not None
         for number, demand in enumerate(self._demands):
@@ -154,42 +159,37 @@ class Board:
 
     # --- scores --------------------------------------------------------------------------
 
-    def line(self, number: int) -> Floats:
-        """The scores of one slot, as of now.
+    def catch_up(self) -> None:
+        """Make every line true."""
+        self._follow()
+        if self.blank:
+            for number in sorted(self.blank):
+                self._fill(number)
+            self.blank.clear()
 
-        Raises:
-            PolicyFailure: the policy does not do its part.
-        """
-        if self._seen != self._changes.revision or self._bulk is None:
-            self._catch_up()
-        if self._blank:
-            for blank in sorted(self._blank):
-                self._fill(blank)
-            self._blank.clear()
-        line: Floats = self._views[number]
-        return line
-
-    def _catch_up(self) -> None:
-        fleet, changes, seen = self._fleet, self._changes, self._seen
-        if (
-            self._bulk is None
-            or self._capacity != fleet.capacity
-            or self._basis != basis_of(self._policy, fleet)
-        ):
+    def _follow(self) -> None:
+        """Score what changed."""
+        fleet, changes, seen = self._fleet, self.changes, self.seen
+        if self._bulk is None or self._capacity != fleet.capacity or not self._bulk.is_true():
             self._renew()
             return
         if self._rows != fleet.count:
             self._arrange()
         if changes.revision == seen + 1:
-            self._seen = changes.revision
+            self.seen = changes.revision
             self._score_row(changes.latest)
             return
         changed = changes.since(seen)
         if changed is None:
             self._renew()
             return
-        self._seen = changes.revision
-        rows = np.array(sorted(set(changed.tolist())), np.intp)
+        self.seen = changes.revision
+        each = set(changed.tolist())
+        if len(each) <= _FEW:
+            for row in each:
+                self._score_row(row)
+            return
+        rows = np.array(sorted(each), np.intp)
         step = max(1, _CELLS // len(self._demands))
         for first in range(0, len(rows), step):
             self._score_rows(rows[first : first + step])

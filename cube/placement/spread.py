@@ -25,7 +25,9 @@ class Instances:
     """How many instances of a service each row holds."""
 
     def __init__(self, present: Iterable[tuple[int, int]]) -> None:
-        self.on = {row: count for row, count in present if count}  # how many, by row
+        self.on = dict(present)  # how many, by row
+        if 0 in self.on.values():
+            self.on = {row: count for row, count in self.on.items() if count}
         self._rows = _NOBODY  # the keys of `on`, in order, as far as they were asked for
         self._known = 0
 

@@ -16,6 +16,10 @@ class Bulk(ABC):
     """What the demands in numbered slots cost on the rows of one fleet."""
 
     @abstractmethod
+    def is_true(self) -> bool:
+        """Does it still score as the policy would? Not once the policy's basis has changed."""
+
+    @abstractmethod
     def enter(self, slot: int, demand: Demand) -> None:
         """The slot (one of those there are, or the next one) holds `demand` from now on."""
 

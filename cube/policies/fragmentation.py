@@ -78,7 +78,9 @@ class Fgd(Policy):
         return self._version
 
     def score(self, fleet: Fleet, demand: Demand, rows: Rows) -> Floats:
-        """How much more of the free GPUs is fragmented."""
+        """How much more of the free GPUs is fragmented; nothing where there is none."""
+        if not fleet.devices.models:
+            return np.zeros(len(rows))
         return self._cost(self._added(fleet, demand, rows).min(axis=1))
 
     def gpus(self, fleet: Fleet, row: int, demand: Demand) -> tuple[int, ...]:

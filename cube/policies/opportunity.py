@@ -54,7 +54,7 @@ class OpportunityCost(Policy):
 
     def bulk(self, fleet: Fleet) -> Bulk:
         """The same costs, for many demands at once."""
-        return ManyCosts(self._costs_of(fleet, self.load(fleet)))
+        return ManyCosts(self, self._costs_of(fleet, self.load(fleet)))
 
     def _costs_of(self, fleet: Fleet, load: Load) -> MarginalCosts:
         costs = self._costs.get(load.dimensions)
@@ -97,13 +97,18 @@ class MarginalCosts:
 class ManyCosts(Bulk):
     """Marginal costs of demands in slots, none of which needs a GPU."""
 
-    def __init__(self, costs: MarginalCosts) -> None:
+    def __init__(self, policy: OpportunityCost, costs: MarginalCosts) -> None:
+        self._policy = policy
         self._costs = costs
         self._fleet = costs.fleet
         self._powers = costs.powers
         self._demands: list[Demand] = []
         self._factors = np.zeros((0, costs.load.dimensions, 0))  # kind, dimension, slot
         self._arrange()
+
+    def is_true(self) -> bool:
+        """Load is still measured in the same way."""
+        return self._policy.load(self._fleet) is self._costs.load
 
     def enter(self, slot: int, demand: Demand) -> None:
         """The slot holds `demand`."""

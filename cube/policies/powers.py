@@ -9,7 +9,6 @@ of rows; all else is exact or rounds once, as IEEE 754 says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from itertools import repeat
 from typing import Final, NamedTuple, TypeAlias, cast
 
@@ -66,7 +65,12 @@ def power(base: float, exponent: float) -> float:
 
 def powers(base: float, exponents: Floats) -> Floats:
     """`base ** exponent` for each, bit for bit the same however many there are."""
-    return np.array(list(map(power, repeat(base), exponents.tolist())), np.float64)
+    listed = exponents.tolist()
+    try:
+        found = list(map(math.pow, repeat(base), listed))
+    except OverflowError:
+        found = list(map(power, repeat(base), listed))
+    return np.array(found, np.float64)
 
 
 class Powers:
@@ -86,23 +90,21 @@ class Powers:
 
     def of(self, row: int) -> Floats:
         """The powers of one row, shape (dimensions, 1)."""
-        if self._seen != self._changes.revision:
+        behind = self._changes.revision - self._seen
+        if behind == 1 and self._capacity == self.fleet.capacity:
+            self._raise(self._changes.latest)
+        elif behind:
             self._catch_up()
         column: Floats = self._columns[row]
         return column
 
     def _catch_up(self) -> None:
-        fleet, changes = self.fleet, self._changes
-        if fleet.capacity != self._capacity:
+        fleet = self.fleet
+        changed = self._changes.since(self._seen)
+        if changed is None or changed.size > fleet.count or fleet.capacity != self._capacity:
             self._raise_all()
-        elif changes.revision == self._seen + 1:
-            self._raise((changes.latest,))
         else:
-            changed = changes.since(self._seen)
-            if changed is None or changed.size > fleet.count:
-                self._raise_all()
-            else:
-                self._raise(set(changed.tolist()))
+            self._raise_many(np.array(list(set(changed.tolist())), np.intp))
 
     def _raise_all(self) -> None:
         fleet, load = self.fleet, self.load
@@ -114,28 +116,32 @@ class Powers:
             (fleet.size_cells[r], fleet.free_cells[r], cells)
             for r, cells in zip(load.resources, self._cells, strict=False)
         ]
+        self._raise_many(np.arange(fleet.count))
+
+    def _raise_many(self, rows: Rows) -> None:
+        """Raise `rows`, each of which is there once."""
+        fleet, load = self.fleet, self.load
         shares = []
         for r in load.resources:
-            size, free = fleet.size_columns[r], fleet.free_columns[r]
+            size, free = fleet.size_columns[r][rows], fleet.free_columns[r][rows]
             shares.append(np.where(size > 0, (size - free) / np.maximum(size, 1), 0.0))
         if load.jobs_limit:
-            shares.append(fleet.tasks / load.jobs_limit)
+            shares.append(fleet.tasks[rows] / load.jobs_limit)
         for dimension, share in zip(self._table.T, shares, strict=True):
-            dimension[: fleet.count] = powers(load.base, share)
+            dimension[rows] = powers(load.base, share)
+        self._seen = self._changes.revision
 
-    def _raise(self, rows: Iterable[int]) -> None:
-        base, jobs_limit, resources, pow_ = (
-            self.load.base, self.load.jobs_limit, self._resources, math.pow,
-        )  # fmt: skip
-        for row in rows:
-            for size, free, cells in resources:
-                capacity = size[row]
-                try:
-                    cells[row] = pow_(base, (capacity - free[row]) / capacity)
-                except ZeroDivisionError:  # a resource that the node lacks is not loaded
-                    cells[row] = 1.0
-                except OverflowError:
-                    cells[row] = math.inf
-            if jobs_limit:
-                self._cells[-1][row] = power(base, self.fleet.tasks_of(row) / jobs_limit)
+    def _raise(self, row: int) -> None:
+        """The same for one row."""
+        base, jobs_limit = self.load.base, self.load.jobs_limit
+        for size, free, cells in self._resources:
+            capacity = size[row]
+            try:
+                cells[row] = math.pow(base, (capacity - free[row]) / capacity)
+            except ZeroDivisionError:  # a resource that the node lacks is not loaded
+                cells[row] = 1.0
+            except OverflowError:
+                cells[row] = math.inf
+        if jobs_limit:
+            self._cells[-1][row] = power(base, self.fleet.tasks_of(row) / jobs_limit)
         self._seen = self._changes.revision
