@@ -7,8 +7,9 @@ reads files or knows YAML.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Literal
 
 DEFAULT_CPU_MILLI = 100  # what a task counts for that asks for nothing
@@ -24,15 +25,9 @@ class Kind(StrEnum):
     GLOBAL = "global"  # one instance on every node that fits
     GLOBAL_BATCH = "global-batch"  # global-job
 
-    @property
-    def is_batch(self) -> bool:
-        """Does exiting with 0 complete it?"""
-        return self in (Kind.BATCH, Kind.GLOBAL_BATCH)
-
-    @property
-    def is_global(self) -> bool:
-        """One instance per node instead of a number of instances?"""
-        return self in (Kind.GLOBAL, Kind.GLOBAL_BATCH)
+    def __init__(self, text: str) -> None:
+        self.is_batch = text.endswith("batch")  # does exiting with 0 complete it?
+        self.is_global = text.startswith("global")  # one per node instead of a number of them?
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,21 +196,16 @@ class TaskSpec:
         How many there are, what waits for what and what follows an end can change around a
         running container; everything else needs a new one.
         """
-        if self is other:
-            return True
-        around = replace(
-            self,
-            instances=other.instances,
-            restart=other.restart,
-            reschedule=other.reschedule,
-            depends_on=other.depends_on,
-        )
-        return around == other
+        return self is other or _container(self) == _container(other)
 
     @property
     def pinning_mounts(self) -> tuple[Mount, ...]:
         """Mounts whose data lives on one node only."""
         return tuple(m for m in self.mounts if m.kind != "tmpfs" and m.source and not m.shared)
+
+
+_AROUND = {"instances", "restart", "reschedule", "depends_on"}  # a container
+_container = attrgetter(*(f.name for f in fields(TaskSpec) if f.name not in _AROUND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +220,10 @@ class JobSpec:
 
     def service(self, name: str) -> TaskSpec | None:
         """The service of that name, or None."""
-        return next((s for s in self.services if s.name == name), None)
+        for service in self.services:
+            if service.name == name:
+                return service
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,19 +25,14 @@ class State(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
 
-    @property
-    def final(self) -> bool:
-        """Has it ended for good?"""
-        return self in FINAL
-
-    @property
-    def placed(self) -> bool:
-        """Does it hold resources on a node?"""
-        return self in PLACED_STATES
+    def __init__(self, text: str) -> None:
+        # Attributes, not properties: they are asked more often than anything else.
+        self.final = text in ("completed", "failed", "stopped")  # has it ended for good?
+        self.placed = text in ("scheduled", "running", "stopping")  # does it hold resources?
 
 
-FINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.STOPPED})
-PLACED_STATES: Final = frozenset({State.SCHEDULED, State.RUNNING, State.STOPPING})
+FINAL: Final = frozenset(state for state in State if state.final)
+PLACED_STATES: Final = frozenset(state for state in State if state.placed)
 
 
 class TaskEvent(StrEnum):
@@ -229,6 +224,7 @@ class Node:
     labels: tuple[tuple[str, str], ...]
     note: str = ""  # why it takes no new tasks
     draining: bool = False  # an operator wants it empty
+    deadline: float | None = None  # when the drain waits no longer
 
 
 # --- records that are not tasks, jobs or nodes -------------------------------------------
@@ -282,13 +278,15 @@ class NodeMark:
     node: str
     draining: bool
     revision: int
+    labels: tuple[tuple[str, str], ...] = ()  # added to those that its worker tells
+    deadline: float | None = None  # when a drain waits no longer
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
     """Delete the record of that kind and key."""
 
-    kind: Literal["job", "task", "volume"]
+    kind: Literal["job", "task", "volume", "node mark"]
     key: str
     revision: int
 

@@ -144,7 +144,7 @@ def node_rows(nodes: Iterable[NodeView]) -> Rows:
     return [
         (
             n["name"],
-            n["state"],
+            "draining" if n["draining"] and n["state"] == "alive" else n["state"],
             n["engine"],
             n["tasks"],
             f"{cores(n['used']['cpu_milli'])}/{cores(n['capacity']['cpu_milli'])}",

@@ -54,6 +54,10 @@ class Queue:
         """The first that is ready, or None."""
         return heapq.heappop(self._ready) if self._ready else None
 
+    def first(self) -> Key | None:
+        """The first that is ready, left where it is."""
+        return self._ready[0] if self._ready else None
+
     def due(self, now: float) -> None:
         """Let the delayed ones in whose time has come."""
         while self._delayed and self._delayed[0][0] <= now:

@@ -57,6 +57,13 @@ class Strangers:
             self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
             self._ledger.touched[entry.name] = None
 
+    def remember(self, entry: Entry, *, all_told: bool) -> None:
+        """Save them; what changes leave out may still be there."""
+        saved = self._ledger.strangers.get(entry.name, frozenset())
+        if saved or entry.unknown:
+            known = frozenset((f.uid, f.attempt) for f in entry.unknown.values())
+            self._ledger.set_strangers(entry.name, known if all_told else known | saved)
+
     def discard(self, entries: Iterable[Entry]) -> int:
         """Have all that are known now removed; says how many."""
         count = 0

@@ -7,7 +7,7 @@ what instances of a service allow by `spread`, what is better by a policy.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -71,21 +71,33 @@ class Placer:
         offers = shapes > 0 and policy.row_local and type(policy).bulk is not Policy.bulk
         self._board = Board(fleet, policy, shapes) if offers else None
 
-    def place(self, questions: Sequence[Question], order: Sequence[int]) -> tuple[Decision, ...]:
+    def place(
+        self, questions: Sequence[Question], order: Sequence[int], fifo: bool = False
+    ) -> tuple[Decision, ...]:
         """Decide a round and take from the fleet what was decided.
 
         Args:
             questions: tasks of equal demand, and where instances of their service are.
             order: the k-th task to place is the next of `questions[order[k]]`.
+            fifo: the first task that cannot be placed ends the round.
 
         Returns:
-            One decision per entry of `order`.
+            One decision per entry of `order`, or as many as were made before it ended.
         """
         services: dict[str, Instances] = {}
         with np.errstate(all="ignore"):
             self._begin()
             asked = [self._ask(question, services) for question in questions]
+            if fifo:
+                return tuple(self._until_one_fails(asked[k] for k in order))
             return tuple([self._next(asked[k]) for k in order])
+
+    def _until_one_fails(self, asked: Iterable[_Asked]) -> Iterator[Decision]:
+        for question in asked:
+            decision = self._next(question)
+            yield decision
+            if decision.row is None:
+                return
 
     def decide(
         self, demand: Demand, present: Sequence[tuple[int, int]] = (), uid: str = ""

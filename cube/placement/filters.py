@@ -61,7 +61,9 @@ def reject(fleet: Fleet, demand: Demand, spreading: Spreading | None) -> tuple[R
         failed = rows[~passed]
         if len(failed):
             found.append(_rejection(fleet, demand, reason, failed))
-        rows = rows[passed]
+            rows = rows[passed]
+            if not len(rows):
+                break
     return tuple(found)
 
 

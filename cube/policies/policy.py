@@ -52,6 +52,11 @@ class Policy(ABC):
             float64, shape (len(rows),).
         """
 
+    @property
+    def code(self) -> Any:
+        """The function or class that scores, for those who look at its source."""
+        return type(self)
+
     def basis(self, fleet: Fleet) -> Hashable:
         """Whatever else all scores depend on: when it changes, no cached score is good."""
         return None
@@ -107,6 +112,11 @@ class FunctionPolicy(Policy):
     def score(self, fleet: Fleet, demand: Demand, rows: Rows) -> Floats:
         """What the function says."""
         return self._function(fleet, demand, rows, **self.parameters)
+
+    @property
+    def code(self) -> ScoreFunction:
+        """The function."""
+        return self._function
 
     def _defaults(self) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(self._function).parameters

@@ -34,6 +34,8 @@ def show_node(node: Node, row: NodeRow | None) -> NodeView:
         "datacenter": node.datacenter,
         "labels": dict(masked(node.labels)),
         "note": node.note,
+        "draining": node.draining,
+        "deadline": None if node.deadline is None else show_time(node.deadline),
         "tasks": 0 if row is None else row.tasks,
         "capacity": show_size(capacity),
         "used": show_size(used),

@@ -148,6 +148,8 @@ class NodeView(TypedDict):
     datacenter: str
     labels: dict[str, str]
     note: str  # why it takes no new tasks
+    draining: bool  # an operator wants it empty
+    deadline: str | None  # when the drain waits no longer
     tasks: int
     capacity: SizeView
     used: SizeView

@@ -14,13 +14,12 @@ from __future__ import annotations
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +31,7 @@ from sim.packing import pack
 from sim.reproduce import heuristics
 from sim.streams import Streams
 from sim.traces.openb import Pod
+from sim.workers import work_all
 
 ARRIVED_PERCENT = 130  # of GPU capacity
 LEAST_TOLERANCE = 0.4  # points; else three published standard deviations
@@ -179,19 +179,11 @@ def reproduce(
         raise InputError("there is no GPU to allocate", "Give nodes that have, and pods that need.")
     jobs = [partial(work, nodes, pods, policy, seed) for policy in policies for seed in seeds]
     runs: list[Run] = []
-    for run in _worked(jobs, processes):
+    for run in work_all(jobs, processes=processes):
         runs.append(run)
         progress(len(runs))
+    runs.sort(key=lambda run: (policies.index(run.policy), run.seed))
     return Result(variant, len(nodes), gpus, len(pods), tuple(runs))
-
-
-def _worked(jobs: Sequence[Callable[[], Run]], processes: int) -> Iterator[Run]:
-    if processes == 1:
-        yield from (job() for job in jobs)
-        return
-    with joblib.parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
-        parallel = joblib.Parallel(return_as="generator", batch_size=1)
-        yield from parallel(joblib.delayed(job)() for job in jobs)
 
 
 def work(nodes: Sequence[NodeInfo], pods: Sequence[Pod], policy: str, seed: int) -> Run:
