@@ -8,16 +8,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sim.files import as_json, environment, put
-from sim.plots import COLOURS, DASHES, STYLE
+from sim.plots.canvas import GREY, Picture, canvas, looks
 from sim.reproduce.fgd import ARRIVED_PERCENT, Line, Result, source
 
 SCHEMA_VERSION = 1
@@ -59,7 +57,7 @@ def write(result: Result, out: Path) -> None:
         for percent, value in enumerate(run.allocated)
     )
     put(out / "curves.csv", _csv(("policy", "seed", "arrived_percent", "allocated_percent"), rows))
-    draw(result, out / "allocation.png")
+    draw(result).save(out / "allocation.png")
     put(out / "env.json", as_json(environment()))
     put(out / "summary.json", as_json(_summary(result)))  # last: with it the folder is complete
 
@@ -115,27 +113,23 @@ def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def draw(result: Result, path: Path) -> None:
+def draw(result: Result) -> Picture:
     """Allocation against demand, mean of the seeds, shaded from least to most."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 3.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        arrived = np.arange(ARRIVED_PERCENT + 1)
-        axes.plot(arrived, arrived, color="#888888", linewidth=0.9, linestyle=":")
-        for line, colour, dash in zip(result.lines(), cycle(COLOURS), cycle(DASHES), strict=False):
+    arrived = np.arange(ARRIVED_PERCENT + 1)
+    lines = result.lines()
+    found = looks([line.policy for line in lines])
+    with canvas(4.6, ratio=0.7) as (figure, (axes,)):
+        axes.plot(arrived, arrived, color=GREY, linewidth=0.9, linestyle=":")
+        for line in lines:
+            look = found[line.policy]
             curves = np.array([r.allocated for r in result.runs if r.policy == line.policy])
             mean, low, high = curves.mean(axis=0), curves.min(axis=0), curves.max(axis=0)
-            axes.plot(arrived, mean, color=colour, linestyle=dash, label=line.policy)
-            axes.fill_between(arrived, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(arrived, mean, color=look.colour, linestyle=look.dash, label=line.policy)
+            axes.fill_between(arrived, low, high, color=look.colour, alpha=0.15, linewidth=0)
             if line.published is not None:
                 axes.errorbar(
                     [ARRIVED_PERCENT], [line.published.mean], yerr=[line.published.tolerance],
-                    color=colour, marker="D", markersize=3.5, capsize=2,
+                    color=look.colour, marker="D", markersize=3.5, capsize=2,
                 )  # fmt: skip
         axes.set_xlim(FROM_PERCENT, ARRIVED_PERCENT + 2)
         axes.set_ylim(FROM_PERCENT, 100)
@@ -143,6 +137,4 @@ def draw(result: Result, path: Path) -> None:
         axes.set_ylabel("GPUs allocated (%)")
         axes.set_title(f"GPU allocation, {result.variant}")
         axes.legend(loc="lower right", title="diamonds: published")
-        partial = path.with_name(f".partial-{path.name}")
-        figure.savefig(partial, dpi=200, format="png")
-    os.replace(partial, path)
+    return Picture(figure)

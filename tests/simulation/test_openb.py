@@ -114,6 +114,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         openb.read_nodes(tmp_path / "image.csv")
 
 
+def test_traces_lists_openb_and_checks_its_files(folder: Path) -> None:
+    assert "cluster-trace-gpu-v2023" in sim("traces").output
+    checked = sim("traces", f"openb:{folder}/nodes.csv", f"openb:{folder}/pods.csv")
+    assert "3 nodes with 10 GPUs (T4, V100)" in checked.output
+    assert "3 pods of 3 shapes, 2.5 GPUs" in checked.output
+    assert "cannot read none.csv" in sim("traces", "openb:none.csv").output
+
+
 # --- packing -------------------------------------------------------------------------------
 
 
