@@ -1,8 +1,6 @@
 """The openb trace: 1,523 nodes of a GPU cluster at Alibaba in 2023, and the pods that came to it.
 
-Owns the form of its two kinds of files. Source: github.com/alibaba/clusterdata, folder
-`cluster-trace-gpu-v2023`; the same files with variants of the pods are in
-github.com/hkust-adsl/kubernetes-scheduler-simulator (Apache-2.0).
+Owns the form of its two kinds of files, which `pack` and `reproduce fgd` take.
 
 Nodes: `sn, cpu_milli, memory_mib, gpu, model`. Pods: `name, cpu_milli, memory_mib, num_gpu,
 gpu_milli, gpu_spec` and others that are not read here. `gpu_milli` is a share of one GPU where
@@ -20,6 +18,11 @@ from cube.messages import NodeInfo
 from cube.spec import WHOLE_GPU_MILLI, Demand, GpuNeed
 from sim.errors import InputError, did_you_mean
 
+WHAT = "nodes and pods of Alibaba's GPU cluster of 2023, for pack and reproduce fgd"
+WHERE = (
+    "github.com/alibaba/clusterdata, cluster-trace-gpu-v2023; variants of the pods:"
+    " github.com/hkust-adsl/kubernetes-scheduler-simulator"
+)
 NODE_COLUMNS = ("sn", "cpu_milli", "memory_mib", "gpu", "model")
 POD_COLUMNS = ("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec")
 _MOST = 2**40  # of any number: beyond this a file is broken
@@ -92,6 +95,28 @@ def read_pods(path: Path) -> tuple[Pod, ...]:
         cpu, memory = row.whole("cpu_milli"), row.whole("memory_mib")
         pods[name] = Pod(name, Demand(cpu, memory, gpu=_need(row)))
     return tuple(pods.values())
+
+
+def described(path: Path) -> str:
+    """What a file holds, once all of it was read.
+
+    Raises:
+        InputError: as `read_nodes` and `read_pods`.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            of_nodes = "sn" in file.readline().split(",")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", "Name a file of openb.") from None
+    if of_nodes:
+        nodes = read_nodes(path)
+        gpus = sum(len(info.gpus) for info in nodes)
+        models = sorted({model for info in nodes for model in info.gpus})
+        return f"{path}: {len(nodes):,} nodes with {gpus:,} GPUs ({', '.join(models)})"
+    pods = read_pods(path)
+    milli = sum(pod.demand.gpu_milli for pod in pods)
+    shapes = len({pod.demand for pod in pods})
+    return f"{path}: {len(pods):,} pods of {shapes:,} shapes, {milli / WHOLE_GPU_MILLI:,.1f} GPUs"
 
 
 def _need(row: _Row) -> GpuNeed | None:
