@@ -46,8 +46,7 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(0), help="Of everything that is drawn.")
 def run(policy: str | None, seed: int | None, **options: Any) -> None:
     """Simulate one policy with one seed."""
-    from sim import experiment
-    from sim import report as terminal
+    from sim import experiment, terminal
 
     scenario = scenario_of(options)
     if policy is not None:
@@ -65,8 +64,7 @@ def run(policy: str | None, seed: int | None, **options: Any) -> None:
 @policy_options
 def compare(**options: Any) -> None:
     """Simulate several policies with the same tasks, seed by seed."""
-    from sim import experiment
-    from sim import report as terminal
+    from sim import experiment, terminal
 
     scenario = with_policies(scenario_of(options), options)
     runs = len(scenario.policies) * len(scenario.seeds)
@@ -108,8 +106,7 @@ def compare(**options: Any) -> None:
 @click.option("--force", is_flag=True, help="Replace results that no longer stand.")
 def sweep(grid: tuple[str, ...], part: str | None, **options: Any) -> None:
     """Simulate policies over a grid of parameters; can be cut off and taken up again."""
-    from sim import report as terminal
-    from sim import sweeping
+    from sim import sweeping, terminal
     from sim.settings import settings
 
     scenario = with_policies(scenario_of(options), options)
