@@ -234,7 +234,7 @@ def _maps(runs: Sequence[tuple[str, Path]]) -> Iterator[str]:
     for policy, path in runs:
         if not path.exists():
             continue
-        with np.load(path) as nodes:
+        with path.open("rb") as file, np.load(file) as nodes:
             shares = nodes["cpu_milli"] / np.maximum(nodes["capacity_cpu_milli"], 1)
             with canvas(_WIDTH, ratio=0.45) as (figure, [axes]):
                 draw_map(axes, nodes["seconds"], shares, f"CPU of each node under {policy}")
