@@ -19,7 +19,7 @@
 # of replication here: under one seed every policy meets the same tasks, so that the difference within
 # a seed is the policy's, and the spread over seeds says how much to believe it.
 
-# %% tags=["parameters"] quick="TASKS, SEEDS, LOADS = 100, 3, (0.7, 1.0)"
+# %% tags=["parameters"] quick="TASKS, SEEDS, LOADS = 60, 2, (0.7, 1.0)"
 TASKS, SEEDS, LOADS = 1_000, 10, (0.7, 0.85, 1.0)
 
 # %%

@@ -36,11 +36,11 @@ outcome.faults
 # ## What happened to one task
 #
 # Each line is a message that an actor received, or what the manager saved; `a2 r1` is the second
-# attempt (placement) and its second run; lines with `!` are faults. A task whose node is lost is placed
+# attempt (placement) and its second run. A task whose node is lost is placed
 # again with the next attempt, and what the old node still says of it is then old news.
 
 # %%
-print("\n".join(line[:150] for line in outcome.story[:40]))
+print("\n".join([line[:150] for line in outcome.story if "job-6/main/1" in line][:40]))
 
 # %% [markdown]
 # ## A campaign

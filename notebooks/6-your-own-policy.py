@@ -19,7 +19,7 @@
 # returns a cost for each row. The lowest is picked. Columns of the fleet are NumPy arrays, so a policy
 # is a formula.
 
-# %% tags=["parameters"] quick="TASKS, SEEDS = 100, 3"
+# %% tags=["parameters"] quick="TASKS, SEEDS = 100, 2"
 TASKS, SEEDS = 1_000, 10
 
 # %%
