@@ -69,7 +69,7 @@ class Cluster(Description):
         """Build from `name=(count, "64c 256GiB")`.
 
         Raises:
-            InputError: the size is not of that form.
+            InputError: a size is not of that form, a count makes no sense, or there is no group.
         """
         made = []
         for name, (count, size) in groups.items():
@@ -79,14 +79,15 @@ class Cluster(Description):
             cores, memory, unit = match.groups()
             mib = round(float(memory) * (1024 if unit.upper() == "G" else 1024 * 1024))
             made.append(
-                NodeGroup(
+                NodeGroup().but(
                     name=name.replace("_", "-"),
                     count=count,
                     cpu_milli=round(float(cores) * 1000),
                     memory_mib=mib,
                 )
             )
-        return cls(groups=tuple(made))
+        cluster: Cluster = cls().but(groups=tuple(made))
+        return cluster
 
     @property
     def count(self) -> int:

@@ -50,6 +50,12 @@ class Scenario(Description):
     failures: Failures | None = None  # of machines; None: they never fail
     control: Control = Control()
 
+    @property
+    def told(self) -> str:
+        """Its size, for people."""
+        offered = f", offered load {self.workload.load:g}" if self.workload.load else ""
+        return f"{self.cluster.count:,} nodes, {self.workload.tasks:,} tasks{offered}"
+
 
 def named() -> list[str]:
     """Names of the scenarios that ship."""
@@ -126,6 +132,12 @@ def parse_as(model: type[Parsed], text: str, file: str) -> Parsed:
         lines = _lines(text)
         found = sorted((_line(lines, e["loc"]), _finding(model, e)) for e in error.errors())
         raise InputError("\n".join(f"{file}:{line}: {what}" for line, what in found)) from None
+
+
+def line_of(source: str | Path, *place: str) -> str:
+    """`file:line` at which a scenario says that, for errors that only others can find."""
+    path = find(source, SCENARIOS)
+    return f"{path}:{_line(_lines(text_of(path)), place)}"
 
 
 def _finding(whole: type[BaseModel], error: Any) -> str:

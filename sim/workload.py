@@ -102,8 +102,13 @@ class Workload(Description):
 
     @classmethod
     def poisson(cls, **parameters: object) -> Workload:
-        """Jobs arrive at random at a constant rate; parameters are the fields of this class."""
-        return cls.model_validate({**parameters, "arrivals": "poisson"})
+        """Jobs arrive at random at a constant rate; parameters are the fields of this class.
+
+        Raises:
+            InputError: there is no such field, or its value makes no sense.
+        """
+        workload: Workload = cls().but(**parameters, arrivals="poisson")
+        return workload
 
     @property
     def all_shapes(self) -> tuple[Shape, ...]:

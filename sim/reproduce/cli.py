@@ -36,9 +36,9 @@ def epvm(full: bool, scenarios: int | None, processes: int, out: Path | None, fo
     Exit code 1: the published order or cut does not come out.
     """
     from sim.files import claim
-    from sim.report import progress
     from sim.reproduce import epvm as paper
     from sim.reproduce import slowdowns
+    from sim.terminal import progress
 
     assumed = paper.assumptions()
     count = scenarios or (assumed.full_scenarios if full else assumed.scenarios)
