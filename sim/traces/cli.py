@@ -17,11 +17,12 @@ def traces(files: tuple[Path, ...]) -> None:
 
     Exit code 2 if something in a file is wrong; the message says in which line.
     """
-    from sim.traces import FORMATS
+    from sim.traces import FORMATS, OPENB
 
     if not files:
-        for made in FORMATS.values():
-            click.echo(f"{made.name:<11} {made.what}\n{'':<11} {made.where}")
+        known = [(made.name, made.what, made.where) for made in FORMATS.values()]
+        for name, what, where in sorted((*known, OPENB)):
+            click.echo(f"{name:<11} {what}\n{'':<11} {where}")
         return
     for file in files:
         click.echo(_checked(str(file)))
@@ -31,8 +32,14 @@ def _checked(named: str) -> str:
     from sim.traces import FORMATS, read
 
     name, colon, path = named.partition(":")
+    if (colon, name) == (":", "openb"):
+        return _checked_openb(Path(path))
     if not colon or name not in FORMATS:
-        remedy = did_you_mean(name, FORMATS) if colon else "Write FORMAT:FILE, as in swf:log.swf."
+        remedy = (
+            did_you_mean(name, [*FORMATS, "openb"])
+            if colon
+            else "Write FORMAT:FILE, as in swf:log.swf."
+        )
         raise InputError(f"'{named}' names no format of traces", remedy)
     tasks = read(name, Path(path))
     last = tasks.at_micros[-1] / MICROS
@@ -45,3 +52,17 @@ def _checked(named: str) -> str:
         f"MiB {sizes[:, 1].min():,} to {sizes[:, 1].max():,}\n"
         f"  digest {tasks.digest}"
     )
+
+
+def _checked_openb(path: Path) -> str:
+    """Nodes or pods, by the first column."""
+    from sim.traces import openb
+    from sim.traces.lines import lines
+
+    _, head = next(lines(path), (1, ""))
+    if head.startswith(openb.NODE_COLUMNS[0]):
+        nodes = openb.read_nodes(path)
+        return f"{path}: {len(nodes):,} nodes with {sum(len(n.gpus) for n in nodes):,} GPUs"
+    pods = openb.read_pods(path)
+    gpus = sum(pod.demand.gpu_milli for pod in pods) / 1000
+    return f"{path}: {len(pods):,} pods that ask for {gpus:,.1f} GPUs"
