@@ -163,9 +163,7 @@ class Workload(Description):
         shape = self._choose(shapes, streams.uniform("shape", 0, jobs))[job_of]
         sizes = _sizes(shapes)
         failed = streams.uniform("failure", 0, n) < self.failure_share
-        run = self.durations.draw(streams, n)
-        rest = min(n, there * self.tasks_per_job)
-        run[:rest] = self.durations.residual(streams.uniform("residual", 0, rest))
+        run = self._runs(streams, min(n, there * self.tasks_per_job))
         used_cpu, used_memory = self._used(sizes[shape], streams)
         return Arrivals(
             at_micros=micros(self._times(streams, jobs, there, rate))[job_of],
@@ -199,6 +197,12 @@ class Workload(Description):
         partial = place.with_name(f".partial-{place.name}")
         write(self.draw(cluster, seed), partial)
         partial.replace(place)
+
+    def _runs(self, streams: Streams, there: int) -> NDArray[np.float64]:
+        """Float64[tasks] of seconds; the first `there` have run for a while."""
+        run = self.durations.draw(streams, self.tasks)
+        run[:there] = self.durations.residual(streams.uniform("residual", 0, there))
+        return run
 
     def _images_of(self, streams: Streams, job_of: Ints) -> Ints:
         if self.images is None:

@@ -40,9 +40,10 @@ def epvm(full: bool, scenarios: int | None, processes: int, out: Path | None, fo
     from sim.files import claim
     from sim.reproduce import epvm as paper
     from sim.reproduce import slowdowns
+    from sim.reproduce.assumed import assumptions
     from sim.terminal import progress
 
-    assumed = paper.assumptions()
+    assumed = assumptions()
     count = scenarios or (assumed.full_scenarios if full else assumed.scenarios)
     if out is not None:
         claim(out, force)
@@ -52,6 +53,8 @@ def epvm(full: bool, scenarios: int | None, processes: int, out: Path | None, fo
     if out is not None:
         slowdowns.write(result, out)
         click.echo(f"Results: {out}")
+    if result.interrupted:
+        sys.exit(130)
     if not (result.order_holds and result.cut.mean >= paper.CUT):
         sys.exit(1)
 
