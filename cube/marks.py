@@ -25,6 +25,7 @@ MARKS = {
     "node-suspect": "a node missed its reports",
     "node-unconfirmed": "a node reports without confirming its assignment",
     "node-lost": "a node was lost",
+    "node-declared-lost": "a node was lost because an operator said so",
     "drained-node-silent": "a drained node went silent, which says nothing about the manager",
     "drain-deadline": "a drain waited no longer, and stopped what was left",
     "disk-full": "a node took no more tasks because its disk was nearly full",

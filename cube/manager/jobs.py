@@ -196,20 +196,24 @@ class Jobs:
 
     def step(self) -> None:
         """Look at the jobs in which something happened, and at those that roll out."""
-        looked_at = {**self._ledger.moved, **self._dirty}
+        looked_at: dict[str, None] = {**dict.fromkeys(self._ledger.moved), **self._dirty}
         if self._ledger.now - self._waited >= WAIT_SECONDS:
             looked_at |= self._waiting
             self._waited = self._ledger.now
         for name in looked_at:
+            job = self._ledger.jobs.get(name)
+            anew = name in self._dirty or name in self._waiting
             self._dirty.pop(name, None)
             self._waiting.pop(name, None)
-            job = self._ledger.jobs.get(name)
             if job is None:
                 continue
             if job.removing:
                 if all(t.state.final for t in self._ledger.of(name)):
                     self._ledger.forget_job(job)
-            elif not job.stopped and self._rollout.step(job):
+                continue
+            if job.stopped or not (anew or self._rollout.concerns(job, self._ledger.moved[name])):
+                continue
+            if self._rollout.step(job):
                 self._waiting[name] = None
 
     def node_changed(self, node: str) -> None:

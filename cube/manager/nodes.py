@@ -193,7 +193,7 @@ class Nodes:
 
     def _merge(self, entry: Entry, report: Report) -> None:
         """Take in what the report says; what was taken in before, of a task as it is, is old."""
-        ledger = self._ledger
+        ledger, unknown = self._ledger, entry.unknown
         seen: dict[str, tuple[Fact, Task | None]] = {}
         for fact in report.facts:
             uid = fact.uid
@@ -206,7 +206,7 @@ class Nodes:
                 if not merge(ledger, fact, report):
                     self.strangers.seen(entry, fact)
                 told = (fact, ledger.task_of(uid))
-            if uid in entry.unknown and _is_here(told[1], fact, entry.name):
+            if unknown and uid in unknown and _is_here(told[1], fact, entry.name):
                 self.strangers.adopted(entry, uid)
             seen[uid] = told
         if report.whole:

@@ -6,6 +6,7 @@ It halts at the first replaced instance that does not come up; a new submit star
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from cube.fleet import suits
@@ -24,6 +25,13 @@ class Rollout:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._wished: frozenset[tuple[str, int]] = frozenset()  # restarts of the job at hand
+
+    def concerns(self, job: Job, moved: Iterable[str]) -> bool:
+        """Is one of these tasks, which changed, not as the job wants it? The rest was looked at."""
+        tasks = [t for t in map(self._ledger.tasks.get, moved) if t is not None]
+        return any(
+            t.spec is not job.spec.service(t.service) for t in tasks if not t.state.final
+        ) or any(self._unwanted(job, tasks))
 
     def step(self, job: Job) -> bool:
         """Do what can be done now. Says whether the job needs another look later."""
@@ -69,12 +77,8 @@ class Rollout:
 
     def _drop_unwanted(self, job: Job, tasks: list[Task]) -> None:
         """Stop tasks of services or indexes that the job no longer has."""
-        demands = {s.name: Demand.of(job.spec, s) for s in job.spec.services if s.kind.is_global}
-        for task in tasks:
+        for task in self._unwanted(job, tasks):
             spec = job.spec.service(task.service)
-            demand = demands.get(task.service)
-            if (spec is not None and self._has_place(spec, demand, task)) or is_ending(task):
-                continue
             away = spec is not None and spec.kind.is_global and task.spec.kind.is_global
             why = "no longer part of the job"
             if away and task.index in self._ledger.draining:
@@ -82,6 +86,16 @@ class Rollout:
             elif away and task.index in self._ledger.vacant:
                 why = f"{task.index} was removed"
             self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why, displaced=away)
+
+    def _unwanted(self, job: Job, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Those that the job has no place for and that nobody has stopped yet."""
+        demands = {s.name: Demand.of(job.spec, s) for s in job.spec.services if s.kind.is_global}
+        for task in tasks:
+            spec = job.spec.service(task.service)
+            if task.state.final or is_ending(task):
+                continue
+            if spec is None or not self._has_place(spec, demands.get(task.service), task):
+                yield task
 
     def _has_place(self, spec: TaskSpec, demand: Demand | None, task: Task) -> bool:
         """Has the service an instance like this: in number, or on a node that it asks for?

@@ -187,12 +187,14 @@ class Worker:
 
     def _learn(self) -> None:
         """Let what is held know what is wanted of it."""
-        self._telling.all_stale()
-        for held in self._held.values():
-            held.strange = held.uid in self._keep
+        for key, held in self._held.items():
+            strange = held.uid in self._keep
+            if held.strange is not strange:
+                held.strange = strange
+                self._telling.stale(key)
         for key, wanted in self._wanted.items():
-            if key in self._held:
-                self._held[key].learn(wanted, *self._clocks)
+            if key in self._held and self._held[key].learn(wanted, *self._clocks):
+                self._telling.stale(key)
 
     def _answered(self, assign: Assign) -> bool:
         """Take what an Assign grants and acknowledges. Says whether that is news."""

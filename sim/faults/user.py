@@ -17,6 +17,7 @@ from cube.spec import (
     JobSpec,
     Kind,
     Mount,
+    Port,
     ReschedulePolicy,
     RestartPolicy,
     Spread,
@@ -59,6 +60,7 @@ class User:
             "fenced": self._fenced,
             "flapping": self._flapping,
             "pinned": self._pinned,
+            "ported": self._ported,
             "global": self._global,
             "slow": self._slow,
         }
@@ -79,6 +81,12 @@ class User:
         if self.asked.get(name) is None:
             name = f"job-{len(self.asked) % self._work.jobs}"
         self.submit_job(JobSpec(name, (self._some_spec(draw),)))
+
+    def submit_and_stop(self, draw: Random) -> None:
+        """Submit a job, and change one's mind while it is starting."""
+        self.submit(draw)
+        name = list(self.asked)[-1]
+        self._world.call_at(self._world.now() + draw.uniform(0.01, 4.0), lambda: self._stop(name))
 
     def scale(self, draw: Random) -> None:
         """Change how many instances a job has."""
@@ -127,8 +135,10 @@ class User:
         """Stop a job."""
         spec = self._some_job(draw)
         if spec is not None:
-            name = spec.name
-            self.ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
+            self._stop(spec.name)
+
+    def _stop(self, name: str) -> None:
+        self.ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
 
     def remove(self, draw: Random) -> None:
         """Stop a job and forget it."""
@@ -256,6 +266,10 @@ class User:
     def _pinned(self, draw: Random) -> TaskSpec:
         """A service with data on one node."""
         return replace(self._service(draw), instances=1, mounts=(Mount("volume", "data", "/d"),))
+
+    def _ported(self, draw: Random) -> TaskSpec:
+        """A service that asks for a port of its node, of which there is one."""
+        return self._service(draw, ports=(Port(80, draw.choice((8080, 8081))),))
 
     def _global(self, draw: Random) -> TaskSpec:
         """A service on every node."""

@@ -81,9 +81,11 @@ def test_input_reaches_the_command(client):
 
 
 def test_a_terminal_has_its_users_size(client):
-    script = "stty size; read line; stty size; test -t 0 && echo tty"
+    """A command may begin before Docker has given it the size, as with docker exec."""
+    script = 'until [ "$(stty size)" = "33 111" ]; do sleep 0.05; done; echo "large"; read line;'
+    script += " stty size; test -t 0 && echo tty"
     with client.execute(TASK, ["sh", "-c", script], tty=True, rows=33, columns=111) as running:
-        assert b"33 111" in said_until(running, b"111")
+        said_until(running, b"large")
         running.resize(20, 60)
         running.write(b"\r")
         assert b"20 60" in said_until(running, b"tty")

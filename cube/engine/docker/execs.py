@@ -19,6 +19,7 @@ from docker.errors import APIError
 from cube.engine.session import POLL_SECONDS, STDOUT, Wish
 
 END_SECONDS = 2.0  # between the end of the output and that of the command
+SIZE_TRIES = 20  # to give a terminal its first size
 HEADER = 8  # bytes before each piece without a terminal: the stream, three zeros, the length
 
 
@@ -40,7 +41,15 @@ class DockerSession:
         self._hijacked = start(self._id, tty=wish.tty, socket=True)
         self._socket: socket.socket = self._hijacked._sock
         if wish.tty:
-            self.resize(wish.rows, wish.columns)
+            self._give_size(wish)
+
+    def _give_size(self, wish: Wish) -> None:
+        """Docker answers before the command runs, and until then its terminal takes no size."""
+        for _ in range(SIZE_TRIES):
+            with suppress(APIError):
+                self._api.exec_resize(self._id, height=wish.rows, width=wish.columns)
+                return
+            time.sleep(END_SECONDS / 40)
 
     def output(self, stop: threading.Event) -> Iterator[tuple[int, bytes]]:
         """See `Session`."""
