@@ -28,6 +28,7 @@ EXITS = {
     "restart": _with(ExitCode.UNPLACED, ExitCode.UNHEALTHY, ExitCode.NOT_FOUND),
     "rollback": _with(ExitCode.UNPLACED, ExitCode.UNHEALTHY, ExitCode.NOT_FOUND),
     "wait": _with(ExitCode.UNPLACED, ExitCode.UNHEALTHY, ExitCode.NOT_FOUND),
+    "exec": _with(ExitCode.NOT_FOUND, ExitCode.CONFLICT),
     "stop": _with(ExitCode.NOT_FOUND, ExitCode.UNHEALTHY),
     "rm": _with(ExitCode.NOT_FOUND, ExitCode.CONFLICT, ExitCode.UNHEALTHY),
     "status": _with(ExitCode.NOT_FOUND),

@@ -25,6 +25,7 @@ from cube.cli import (
     running,
     shell,
 )
+from cube.cli.exec import run_exec
 from cube.cli.exits import ReaderLeft
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -80,6 +81,7 @@ cube.add_section(
     revising.restart,
     revising.rollback,
     revising.wait,
+    run_exec,
     changing.stop,
     changing.rm,
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from cube.engine.capacity import machine_gpus
+from cube.engine.session import Session, Wish
 from cube.messages import (
     Discard,
     EngineDown,
@@ -48,6 +49,10 @@ class EngineUnavailable(Exception):
 
 class NoSuchRun(LookupError):
     """The engine holds nothing of that task."""
+
+
+class CannotExecute(Exception):
+    """A command cannot be run beside a task; the text says why."""
 
 
 class Engine(Protocol):
@@ -95,6 +100,14 @@ class Engine(Protocol):
 
         Raises:
             NoSuchRun: there is nothing of this task here.
+        """
+
+    def execute(self, task: str, wish: Wish) -> Session:
+        """Run a command beside a task's newest run.
+
+        Raises:
+            NoSuchRun: nothing of this task runs here.
+            CannotExecute: it runs, but the command cannot.
         """
 
     def purge(self) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 
 from docker.errors import APIError
 
-from cube.engine import Emit, Order
+from cube.engine import CannotExecute, Emit, NoSuchRun, Order
 from cube.engine.docker import look
 from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local, root_of
 from cube.engine.docker.errors import (
@@ -28,6 +28,7 @@ from cube.engine.docker.errors import (
     unreachable_reason,
 )
 from cube.engine.docker.events import Watch
+from cube.engine.docker.execs import DockerSession
 from cube.engine.docker.images import Pulls, absent_failure, has_image
 from cube.engine.docker.ledger import Ledger
 from cube.engine.docker.logs import newest, read
@@ -38,6 +39,7 @@ from cube.engine.docker.start import Starter
 from cube.engine.load import LOAD_SECONDS, Meter, Usage, container_usage
 from cube.engine.machine import Machine
 from cube.engine.pool import Pool
+from cube.engine.session import Session, Wish
 from cube.messages import (
     Discard,
     EngineDown,
@@ -129,6 +131,16 @@ class DockerEngine:
         """Output of a task's newest run, or of exactly that run. See `Engine.logs`."""
         container = newest(self._api, self._cluster, self._node, task)["Id"]
         return read(self._streams, container, follow=follow, tail=tail, since=since, stop=stop)
+
+    def execute(self, task: str, wish: Wish) -> Session:
+        """See `Engine.execute`."""
+        container = newest(self._api, self._cluster, self._node, task)
+        if look.status(container) != "running":
+            raise NoSuchRun(f"the container of {task} does not run")
+        try:
+            return DockerSession(self._streams, container["Id"], wish)
+        except APIError as error:
+            raise CannotExecute(text_of(error)) from error
 
     def purge(self) -> None:
         """Remove this node's containers, and the cluster's unused networks and volumes."""
