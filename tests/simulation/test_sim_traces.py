@@ -151,7 +151,7 @@ def test_the_command_lists_and_checks(tmp_path):
     )
     openb = CliRunner().invoke(main, ["traces", f"openb:{nodes}", f"openb:{pods}"])
     assert "1 nodes with 2 GPUs" in openb.output
-    assert "1 pods that ask for 0.5 GPUs" in openb.output
+    assert "1 pods of 1 shapes, 0.5 GPUs" in openb.output
     wrong = CliRunner().invoke(main, ["traces", f"swg:{log}"])
     assert (wrong.exit_code, "Did you mean 'swf'?" in wrong.output) == (2, True)
     missing = CliRunner().invoke(main, ["traces", "swf:nothing"])
