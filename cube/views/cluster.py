@@ -139,5 +139,6 @@ def _show_unknown(node: str, fact: Fact) -> UnknownView:
         "task": fact.uid.partition("@")[0],
         "container": fact.handle,
         "state": fact.phase.name.lower(),
+        "image": "" if fact.spec is None else fact.spec.image,
         "needs": show_size((*fact.size, len(fact.gpus) * fact.gpu_milli)),
     }

@@ -216,6 +216,7 @@ class UnknownView(TypedDict):
     task: str
     container: str
     state: str  # starting, running, ended
+    image: str  # empty until its worker has told what it was made from
     needs: SizeView
 
 

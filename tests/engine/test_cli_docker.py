@@ -186,6 +186,9 @@ def test_nothing_is_removed_when_the_state_directory_is_gone(
                 remove_files(state)
                 with dev(state) as running:
                     wait(state, lambda client: len(client.recovery()["unknown"]) == 10)
+                    wait(
+                        state, lambda client: all(u["image"] for u in client.recovery()["unknown"])
+                    )
                     running.wait_for("ten/ten/10@")
                     found = cube("recover", "-o", "json").json["unknown"]
                     assert {u["container"][:12] for u in found} == set(before.values())
