@@ -2,9 +2,9 @@
 
 The same class runs on threads (`cube.world`) and in virtual time (`sim.world`). It owns the order
 of effects (a batch's saves are durable before its sends leave), what happens when a core raises
-(it is rebuilt; a message that raises twice is set aside) and when the store fails (sends are held,
-saving is tried again, and nothing is rebuilt from a store that lags behind). It never decides
-anything about the cluster.
+(it is rebuilt; a message that raises twice is set aside, and the manager told of it) and when the
+store fails (sends are held, saving is tried again, and nothing is rebuilt from a store that lags
+behind). It never decides anything about the cluster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import pykka
 
 from cube.marks import mark
-from cube.messages import Effect, Save, Send, StoreDown, StoreUp, Wake
+from cube.messages import MANAGER, Effect, Save, Send, SetAside, StoreDown, StoreUp, Wake
 
 BATCH = 256  # messages per transaction at most
 SAVE_RETRY_SECONDS = 1.0
@@ -138,8 +138,8 @@ class CoreActor(pykka.Actor):
     def on_receive(self, message: Any) -> None:
         """Handle one `Letter`; at the end of a batch let its effects out."""
         if message.life is not None and message.life != self.life:
-            return  # a timer of an earlier life
-        if isinstance(message.message, RetrySave):
+            pass  # a timer of an earlier life; it may still be the last of a batch
+        elif isinstance(message.message, RetrySave):
             self._retry()
         else:
             self._handle(message.message)
@@ -202,6 +202,9 @@ class CoreActor(pykka.Actor):
                 return
             except Exception as error:
                 self._host.failed(self.name, message, error, set_aside=again)
+                if again and not isinstance(message, SetAside):
+                    shown = SetAside(self.name, type(message).__name__, repr(error))
+                    self._host.deliver(self.name, Send(MANAGER, shown), None)
             self._rebuild()
 
     # --- effects ---
@@ -246,7 +249,7 @@ class CoreActor(pykka.Actor):
                 self._unsent[key] = effect
 
     def _retry_later(self) -> None:
-        self._host.deliver(self.name, Send(self.name, RetrySave(), SAVE_RETRY_SECONDS), None)
+        self._host.deliver(self.name, Send(self.name, RetrySave(), SAVE_RETRY_SECONDS), self.life)
 
     def _retry(self) -> None:
         """Try the store again; then go on, with a new core if the last one failed meanwhile."""

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 from cube.spec import Demand, JobSpec, TaskSpec
-from cube.task import Decision, HostPort, Job, Node, Task
+from cube.task import Decision, HostPort, Job, MachineUse, Node, Task, TaskUse
 
 MANAGER = "manager"
 SCHEDULER = "scheduler"
@@ -318,6 +318,7 @@ class Wanted:
     restart: int = 0  # restarts of this attempt that the manager knows of
     failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
     gpus: tuple[int, ...] = ()  # the device numbers that it may use
+    counted: int = -1  # the newest run whose end the manager has seen: `failures` counts it
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,8 +379,10 @@ class Report:
     facts: tuple[Fact, ...]
     info: NodeInfo | None = None  # in whole reports
     engine_error: str = ""  # the engine does not answer: absence means nothing
-    cpu_load_milli: int = 0
+    cpu_load_milli: int = 0  # of the whole machine if it is this node's alone, else of its tasks
     memory_load_mib: int = 0
+    machine: MachineUse | None = None  # in whole reports, as is what each task uses
+    usage: tuple[TaskUse, ...] = ()
 
 
 # --- worker <-> engine -------------------------------------------------------------------
@@ -499,10 +502,18 @@ class EngineDown:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Engine to worker: what the node's tasks use now."""
+    """Engine to worker: what the node's tasks use now, together and each."""
 
     cpu_load_milli: int
     memory_load_mib: int
+    tasks: tuple[TaskUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineMeasured:
+    """Engine to worker: what the whole machine uses now."""
+
+    use: MachineUse
 
 
 # --- timers and life ---------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Real time: cores and engines as Pykka actors on threads.
 
-Owns the clock, the directory of names, the timers, and the mailboxes of those who wait for a reply.
-What an actor decides is none of its business. Messages to a name that nobody has are lost, as on a
-network; the protocol repairs that.
+Owns the clock, the directory of names (actors of this process, and those that other machines host),
+the timers, and the mailboxes of those who wait for a reply. What an actor decides is none of its
+business, nor how a message gets to another machine. Messages to a name that nobody has are lost,
+as on a network; the protocol repairs that.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from typing import Any, Protocol
 import pykka
 
 from cube.actor import Core, CoreActor, Keeper, Letter, Lives, is_edge
-from cube.messages import MANAGER, Effect, Reply, Send, SetAside, engine_name, worker_name
+from cube.messages import Effect, Reply, Send, engine_name, worker_name
 
 log = logging.getLogger("cube")
 
+
+Carrier = Callable[[Any], None]  # takes a message to an actor on another machine
 
 STOP_SECONDS = 5.0  # for an actor to finish what it has begun
 
@@ -94,11 +97,12 @@ class World:
         self._recorder = recorder
         self._lives = Lives()
         self._actors: dict[str, pykka.ActorRef[Any]] = {}
+        self._remote: dict[str, Carrier] = {}
         self._edges: dict[str, queue.SimpleQueue[Any]] = {}
         self._edge_numbers = itertools.count(1)
         self._on_saved: list[Callable[[], None]] = []
         self._timers = _Timers(self.now, self._arrive)
-        self.lost: Counter[str] = Counter()  # messages to nobody, by type
+        self.lost: Counter[str] = Counter()  # messages that reached nobody, by type
 
     # --- for those who build a cluster ---
 
@@ -116,6 +120,18 @@ class World:
         engine = make_engine(lambda message: self.send(worker, message))
         self._actors[name] = EngineActor.start(engine)
         return engine
+
+    def connect(self, name: str, carry: Carrier) -> None:
+        """Have `carry` take the messages to `name`, an actor that another machine hosts.
+
+        It is called from the sender's thread: it must not block, and may lose what it takes.
+        What comes the other way is handed to `send`.
+        """
+        self._remote[name] = carry
+
+    def disconnect(self, name: str) -> None:
+        """Forget the way to `name`; messages to it are lost."""
+        self._remote.pop(name, None)
 
     def stop_actor(self, name: str) -> None:
         """End one actor at once, as a crash of its process would."""
@@ -204,16 +220,16 @@ class World:
             log.exception("the birth of %s could not be recorded", name)
 
     def saved(self, name: str) -> None:
-        """Wake those who follow the store."""
+        """Wake those who follow the store. What they do wrong does not end the actor."""
         for callback in self._on_saved:
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("one who follows the store failed")
 
     def failed(self, name: str, message: Any, error: Exception, set_aside: bool) -> None:
-        """Log a core's failure; have the manager show a message that was set aside."""
-        kind = type(message).__name__
-        log.error("%s failed on %s", name, kind, exc_info=error)
-        if set_aside and not isinstance(message, SetAside):
-            self.send(MANAGER, SetAside(name, kind, repr(error)))
+        """Log a core's failure."""
+        log.error("%s failed on %s", name, type(message).__name__, exc_info=error)
 
     def _arrive(self, to: str, letter: Letter) -> None:
         if is_edge(to):
@@ -221,13 +237,19 @@ class World:
             if box is not None:  # else: it stopped waiting
                 box.put(letter.message)
             return
-        ref = self._actors.get(to)
+        ref, carry = self._actors.get(to), self._remote.get(to)
         try:
-            if ref is None:
-                raise pykka.ActorDeadError
-            ref.tell(letter)
+            if ref is not None:
+                ref.tell(letter)
+                return
+            if carry is not None:
+                carry(letter.message)
+                return
         except pykka.ActorDeadError:
-            self.lost[type(letter.message).__name__] += 1
+            pass
+        except Exception:  # a carrier's: whoever sent it goes on
+            log.exception("%s could not be carried to %s", type(letter.message).__name__, to)
+        self.lost[type(letter.message).__name__] += 1
 
 
 def _boot_seconds() -> float:

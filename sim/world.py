@@ -2,7 +2,8 @@
 
 Owns the virtual clock, the delays between actors and the order of deliveries. One SimPy event per
 message that takes time; messages that take none (a worker and its own engine) are handled in the
-same event, in order. A core that raises ends the run: a simulation hides nothing.
+same event, in order. A core that raises ends the run, unless it is to be rebuilt as in a live
+world: a simulation hides nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from simpy.events import EventPriority
 
 from cube.actor import Core, CoreActor, Keeper, Letter, Lives, is_edge
 from cube.messages import BeginRound, Effect, Exited, Reply, RunDue, Send, Submit
+from sim.sharing import WorkDue
 
 NETWORK_SECONDS = 0.0005
 Observer = Callable[[str, Any, float, list[Effect]], None]
 
 # At equal times: exits, then arrivals, then everything else, then rounds that wait for all this.
-_URGENCY: dict[type, int] = {RunDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
+_URGENCY: dict[type, int] = {RunDue: 0, WorkDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
 
 
 class SimInbox:
@@ -86,6 +88,7 @@ class SimWorld:
         self.env = env or simpy.Environment()
         self.messages: Counter[str] = Counter()  # delivered, by type
         self.lost: Counter[str] = Counter()  # to nobody, by type
+        self.rebuilds = False  # rebuild a core that raises, as a live world does
         self._delay = delay or network_delay
         self._lives = Lives()
         self._actors: dict[str, SimCore] = {}
@@ -176,8 +179,9 @@ class SimWorld:
         """Nothing to do: nobody waits."""
 
     def failed(self, name: str, message: Any, error: Exception, set_aside: bool) -> None:
-        """End the run."""
-        raise error
+        """End the run, unless cores are rebuilt."""
+        if not self.rebuilds:
+            raise error
 
     def arrive(self, event: Delivery) -> None:
         """Hand over a message, and all that follows from it without delay."""

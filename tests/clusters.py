@@ -82,15 +82,22 @@ class SmallCluster:
     def start_scheduler(self) -> None:
         self.world.start_core(SCHEDULER, lambda life: Scheduler(make_policy(self.policy)))
 
+    def host(self, node: str) -> Any:
+        """The world that hosts a node's actors."""
+        return self.world
+
     def start_worker(self, node: str) -> None:
-        self.world.start_core(worker_name(node), lambda life: self.make_worker(node))
+        self.host(node).start_core(worker_name(node), lambda life: self.make_worker(node))
 
     def make_worker(self, node: str) -> Core:
         return Worker(node, CLUSTER)
 
     def start_engine(self, node: str) -> None:
         info = NodeInfo(node, **self.capacity)
-        self.world.start_core(engine_name(node), lambda life: SimulatedEngine(info))
+        self.host(node).start_core(engine_name(node), lambda life: self.make_engine(info))
+
+    def make_engine(self, info: NodeInfo) -> Core:
+        return SimulatedEngine(info)
 
     # --- users ---
 

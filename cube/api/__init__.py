@@ -18,6 +18,7 @@ from cube import __version__
 from cube.api import problems
 from cube.api.backend import Backend
 from cube.api.changing import changing_routes
+from cube.api.execs import exec_routes
 from cube.api.following import following_routes
 from cube.api.looking import looking_routes
 from cube.api.operating import operating_routes
@@ -43,7 +44,8 @@ def make_app(backend: Backend, token: str) -> FastAPI:
         dependencies=[Depends(HTTPBearer(auto_error=False))],  # for /openapi.json: `_Guard` checks
     )
     problems.install(app)
-    for routes in (looking_routes, changing_routes, operating_routes, following_routes):
+    made = (looking_routes, changing_routes, operating_routes, following_routes, exec_routes)
+    for routes in made:
         app.include_router(routes(backend))
     app.add_middleware(_Guard, token=token)
     return app

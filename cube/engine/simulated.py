@@ -107,8 +107,8 @@ class SimulatedEngine:
         return {"info": self.info}
 
     def running(self) -> list[RunKey]:
-        """What truly runs now."""
-        return [key for key, held in self._containers.items() if held.running]
+        """What truly runs now; other threads may ask."""
+        return [key for key, held in list(self._containers.items()) if held.running]
 
     def _run(self, run: Run) -> list[Effect]:
         held = self._containers.get(run.key)

@@ -26,6 +26,7 @@ from cube.views.shapes import (
     EventView,
     JobView,
     LimitsView,
+    MachineView,
     NodeView,
     PortView,
     RecoveryView,
@@ -35,6 +36,7 @@ from cube.views.shapes import (
     SizeView,
     TaskView,
     UnknownView,
+    UsageView,
 )
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "JobView",
     "LeftView",
     "LimitsView",
+    "MachineView",
     "NodeView",
     "NowView",
     "PlacementView",
@@ -66,5 +69,6 @@ __all__ = [
     "SubmitView",
     "TaskView",
     "UnknownView",
+    "UsageView",
     "VerdictView",
 ]

@@ -183,7 +183,12 @@ def after_exit(held: Held, now: float) -> None:
         held.final = True
     else:
         since = now - policy.interval_seconds
-        held.failures = (*(at for at in held.failures if at > since), now)
+        recent = tuple(at for at in held.failures if at > since)
+        if held.restart <= held.wanted.counted:
+            mark("end-counted-before")  # told by an earlier life of this worker
+            held.failures = recent
+        else:
+            held.failures = (*recent, now)
         if policy.attempts is not None and len(held.failures) > policy.attempts:
             mark("restart-budget-spent")
             held.final = True

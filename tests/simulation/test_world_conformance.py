@@ -1,4 +1,7 @@
-"""One suite for both worlds: what the control plane promises, live and simulated."""
+"""One suite for both worlds: what the control plane promises, live and simulated.
+
+What it promises when things break is in `test_world_faults`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cube.messages import MANAGER, SCHEDULER, Exited, Submit, worker_name
+from cube.messages import MANAGER, SCHEDULER, Submit, worker_name
 from cube.spec import (
     Dependency,
     JobSpec,
@@ -319,15 +322,3 @@ def test_recover_removes_the_unknown_on_request(make: Make) -> None:
     c.send(lambda request, edge: Recover(request, edge))
     snapshot = c.wait(lambda s: not s.unknown, "their removal")
     assert all(r.tasks == 0 for r in snapshot.rows)
-
-
-def test_message_that_a_core_cannot_handle_is_shown_and_the_rest_goes_on() -> None:
-    with cluster("threads") as c:
-        c.submit(service(instances=3))
-        c.wait_states("shop", *["running"] * 3)
-        c.world.send(worker_name("node-1"), Exited(None, 0))  # type: ignore[arg-type]  # nonsense
-        snapshot = c.wait(lambda s: "could not handle" in s.note, "the note")
-        assert "worker/node-1 could not handle a Exited" in snapshot.note
-        c.submit(service(instances=3), name="other")
-        c.wait_states("other", *["running"] * 3)
-        assert all((t.attempt, t.restart) == (1, 0) for t in c.look().tasks)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cube.actor import BATCH, Core, CoreActor, Letter, Lives, RetrySave
-from cube.messages import Effect, Save, Send, StoreDown, StoreUp, Wake
+from cube.messages import Effect, Save, Send, SetAside, StoreDown, StoreUp, Wake
 
 
 class Echo:
@@ -170,6 +170,7 @@ def test_message_that_raises_twice_is_set_aside_and_life_goes_on(stage: Stage) -
         Send("other", (1, "before")),
         "born 2",
         ("set aside", "poison"),
+        Send("manager", SetAside("echo", "str", "RuntimeError('poisoned')")),
         "born 3",
         "saved ['after']",
         Send("other", (3, "after")),
@@ -180,6 +181,12 @@ def test_timer_of_an_earlier_life_is_dropped(stage: Stage) -> None:
     assert stage.tell(Letter("timer", life=1)) != []
     stage.tell("poison")
     assert stage.tell(Letter("timer", life=1)) == []
+
+
+def test_timer_of_an_earlier_life_at_the_end_of_a_batch_lets_the_batch_out(stage: Stage) -> None:
+    stage.tell("poison")
+    log = stage.tell("a", Letter("timer", life=1))
+    assert log == ["saved ['a']", Send("other", (3, "a"))]
 
 
 def test_sends_wait_for_a_store_that_fails(stage: Stage) -> None:
@@ -268,3 +275,19 @@ def test_first_message_of_a_life_is_wake() -> None:
     made = Listening()
     made.actor._stop()
     assert told == [Wake(1)]
+
+
+def test_retry_dies_with_the_life_that_set_it() -> None:
+    """Else each crash while the store fails would leave one more that tries it every second."""
+
+    class Timed(Stage):
+        def deliver(self, sender: str, effect: Send, life: int | None) -> None:
+            self.log.append(Letter(effect.message, life))
+
+    stage = Timed()
+    stage.store.broken = True
+    (retry, _) = stage.tell("a")
+    stage.actor._stop()
+    HandRun.start("echo", stage.make, stage, stage.store)
+    assert (retry.message, stage.tell(retry)) == (RetrySave(), [])
+    stage.actor._stop()

@@ -232,6 +232,17 @@ def test_end_that_a_restarted_worker_finds_is_charged_once() -> None:
         assert report.facts[0].final
 
 
+def test_end_that_the_manager_has_counted_is_not_counted_again() -> None:
+    """An earlier life of the worker told of it, and died before the restart was due."""
+    ended = Found(KEY, False, 3, size=SIZE)
+    for counted, failures in ((-1, (7.0, 8.0)), (0, (7.0,))):
+        driver = restarted(ended, now=7.5)
+        wanted = replace(WANTED, failures=(7.0,), counted=counted)
+        (report,) = reports(driver.tell(assign(wanted, now=8.0), 8.0))
+        assert report.facts[0].failures == failures
+        assert report.facts[0].final is (len(failures) > 1)
+
+
 def test_of_labels_and_assignment_the_longer_memory_holds() -> None:
     found = Found(KEY, True, size=SIZE, failures=(1.0, 2.0))
     for told, known in (((991.0,), (1.0, 2.0)), ((991.0, 992.0, 993.0), (1.0, 2.0, 3.0))):
