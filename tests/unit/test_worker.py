@@ -162,6 +162,25 @@ def test_failures_outside_the_window_are_not_counted() -> None:
     assert not report.facts[0].final
 
 
+def test_whole_report_tells_what_a_new_assignment_changed_and_repeats_the_rest() -> None:
+    driver = running()
+    other = replace(WANTED, uid="shop/web/2@1")
+    asked = {"now": 1000.0, "tell_whole": True}
+    (report,) = reports(driver.tell(assign(WANTED, other, number=2, **asked), 50.0))
+    before, first = report.facts
+    assert (before.phase, before.failures, first.uid) == (Phase.RUNNING, (), other.uid)
+    known = replace(WANTED, failures=(990.0,))
+    (report,) = reports(driver.tell(assign(known, other, number=3, **asked), 50.0))
+    assert report.facts == (replace(before, failures=(40.0,)), first)
+    larger = replace(known, spec=replace(SPEC, cpu_milli=SPEC.cpu_milli + 1))
+    (report,) = reports(driver.tell(assign(larger, other, number=4, **asked), 50.0))
+    size = (SIZE[0] + 1, *SIZE[1:])
+    assert report.facts == (replace(before, failures=(40.0,), size=size), first)
+    assert [
+        w.uid for w in reports(driver.tell(assign(other, number=5, **asked), 51.0))[0].facts
+    ] == [UID, other.uid]  # it is told until it has ended
+
+
 def test_manager_knows_of_more_failures_than_a_restarted_worker() -> None:
     driver = started()
     wanted = replace(WANTED, restart=2, failures=(990.0,))
