@@ -36,7 +36,10 @@ def merge(ledger: Ledger, fact: Fact, report: Report) -> bool:
         _returned(ledger, task, fact, report)
         return True
     if _order(fact) < (task.restart, task.phase):
-        return True
+        if not (fact.final and fact.stopped):
+            return True
+        # The node restarted before a later run began, and knows that one only: it has stopped.
+        mark("stopped-before-restart")
     if fact.phase is Phase.ENDED:
         _ended(ledger, task, fact, report)
     else:
@@ -152,7 +155,7 @@ def _ended(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
             gone(ledger, task, fact.exit_code)
         return
     seen: dict[str, Any] = {
-        "restart": fact.restart,
+        "restart": max(fact.restart, task.restart),
         "phase": int(fact.phase),
         "exit_code": fact.exit_code,
         "healthy": None,

@@ -334,6 +334,20 @@ def user_drain_deadline(ordeal: Ordeal, fault: Fault) -> End:
     return lambda: ordeal.end_drain(node)
 
 
+@fault("user-restart")
+def user_restart(ordeal: Ordeal, fault: Fault) -> End:
+    """A user restarts a job."""
+    ordeal.user.restart(fault.random())
+    return None
+
+
+@fault("user-rollback")
+def user_rollback(ordeal: Ordeal, fault: Fault) -> End:
+    """A user makes a job what it was before."""
+    ordeal.user.roll_back(fault.random())
+    return None
+
+
 @fault("user-label")
 def user_label(ordeal: Ordeal, fault: Fault) -> End:
     """An operator gives a node the label that a global service asks for, or takes it away."""

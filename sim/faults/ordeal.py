@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from cube import marks
 from cube.manager import Manager, ManagerOptions
@@ -131,6 +131,7 @@ def run_seed(
     outcome.wall_seconds = time.perf_counter() - began
     outcome.marks = marks.hits - before
     ordeal.account()
+    ordeal.story.forget()  # most of what there is: freed at once, not found as garbage
     return outcome
 
 
@@ -162,6 +163,7 @@ class Ordeal:
         self.healed = self.healing = False
         self.healed_at = 0.0
         self.recovering = False  # an operator has decided on unknown containers
+        self._has_adopted = False
         self.absent: Counter[str] = Counter()  # actors: faults that hold them down
         self.halted: Counter[str] = Counter()  # actors: faults that let them stand still
         self.deaths: Counter[str] = Counter()  # of each actor
@@ -295,12 +297,20 @@ class Ordeal:
         """Once all is healed an operator decides on unknown containers and ends drains."""
         if not self.world.alive(MANAGER) or self.recovering:
             return
-        for node in self.world.core(MANAGER).snapshot().nodes:
+        snapshot = self.world.core(MANAGER).snapshot()
+        for node in snapshot.nodes:
             if node.draining and self._has_drained(node.name):
                 self.user.drain(node.name, on=False)
-        if self.world.core(MANAGER).snapshot().unknown:
+        if snapshot.unknown:
             self.recovering = True
-            self.world.send(MANAGER, Recover(f"recover-{self.world.now():.3f}", "edge/user"))
+            # Every fourth operator adopts first, and removes what then is left.
+            adopts = self.seed % 4 == 0 and not self._has_adopted
+            self._has_adopted = True
+            if adopts:
+                self.user.allow(fact.uid for _, fact in snapshot.unknown)
+            request = f"recover-{self.world.now():.3f}"
+            action: Literal["adopt", "remove"] = "adopt" if adopts else "remove"
+            self.world.send(MANAGER, Recover(request, "edge/user", action))
             self.world.call_at(self.world.now() + 5.0, self._may_recover_again)
 
     def _has_drained(self, node: str) -> bool:

@@ -6,13 +6,13 @@ answered is remembered: the checkers hold the manager to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any
 
-from cube.messages import MANAGER, Drain, Remove, Reply, Stop, Submit
+from cube.messages import MANAGER, Drain, Remove, Reply, Restart, Rollback, Stop, Submit
 from cube.spec import (
     JobSpec,
     Kind,
@@ -23,6 +23,7 @@ from cube.spec import (
     Spread,
     TaskSpec,
 )
+from cube.task import TaskName
 from sim.faults.scenario import Sort, Work
 from sim.faults.world import FaultyWorld
 
@@ -47,6 +48,7 @@ class User:
         self._work = work
         self._open: dict[str, tuple[str, Callable[[Reply], None], Any]] = {}  # by request
         self._drains: dict[str, bool] = {}
+        self._versions: dict[tuple[str, int], JobSpec] = {}  # what was accepted as which
         self.drains: dict[str, bool] = {}  # what was told of each node last
         self.busy: set[str] = set()  # jobs with a request that is not answered
         self._count = 0
@@ -102,6 +104,33 @@ class User:
         if spec is not None:
             self.submit_job(spec, again=draw.random() < 0.5)
 
+    def restart(self, draw: Random) -> None:
+        """Restart a job."""
+        spec = self._some_job(draw)
+        if spec is not None:
+            name = spec.name
+            self.ask(name, lambda request: Restart(request, name, "edge/user"), lambda reply: None)
+
+    def roll_back(self, draw: Random) -> None:
+        """Make a job what it was before."""
+        spec = self._some_job(draw)
+        if spec is not None:
+            name = spec.name
+            self.ask(name, lambda r: Rollback(r, name, "edge/user"), self._rolled_back)
+
+    def _rolled_back(self, reply: Reply) -> None:
+        name = self._open[reply.request][0]
+        if reply.status in ("created", "changed", "unchanged"):
+            # A version that was accepted before the store was lost is nobody's to hold it to.
+            spec = self._versions.get((name, reply.body["as"]))
+            self.told.pop(name, None)
+            if spec is not None:
+                self._accepted(spec, reply)
+
+    def _accepted(self, spec: JobSpec, reply: Reply) -> None:
+        self.told[spec.name] = Told(spec)
+        self._versions[spec.name, reply.body["version"]] = spec
+
     def stop(self, draw: Random) -> None:
         """Stop a job."""
         spec = self._some_job(draw)
@@ -134,7 +163,15 @@ class User:
     def forget(self) -> None:
         """The store is not what it was: what users were told before holds no longer."""
         self.told.clear()
+        self._versions.clear()
         self.drains.clear()
+
+    def allow(self, uids: Iterable[str]) -> None:
+        """An operator adopts containers of jobs that may have been removed: they may come back."""
+        for uid in uids:
+            told = self.told.get(TaskName.parse(uid).job)
+            if told is not None and told.spec is None:
+                del self.told[TaskName.parse(uid).job]
 
     @property
     def waiting(self) -> int:
@@ -148,7 +185,7 @@ class User:
 
         def told(reply: Reply) -> None:
             if reply.status in ("created", "changed", "unchanged"):
-                self.told[spec.name] = Told(spec)
+                self._accepted(spec, reply)
 
         if self.ask(spec.name, lambda r: Submit(r, spec, "edge/user", again), told):
             self.asked[spec.name] = spec

@@ -39,7 +39,7 @@ class Machine:
 
     def now(self) -> float:
         """Seconds by this machine's clock."""
-        return self._world.now() * self._rate + self._offset
+        return self._world.env.now * self._rate + self._offset
 
     def adopt(self, actor: CoreActor) -> None:
         """See `Host.adopt`."""

@@ -275,3 +275,15 @@ def ticks(driver: Driver, until: float) -> None:
         pending = sorted([*pending, *(at for at, _ in driver.timers)])
         count += 1
         assert count < 5 * until, f"{count} ticks by {now:.3f} s"
+
+
+def test_failures_of_an_attempt_that_was_given_up_count_when_it_is_wanted_again() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3), 1.0)
+    driver.tell(assign(number=2), 1.5)  # a word from before the manager believed it again
+    driver.tell(assign(replace(WANTED, restart=1), number=3), 2.0)
+    again = RunKey(UID, 1, 1)
+    driver.tell(Started(again), 2.0)
+    (report,) = reports(driver.tell(Exited(again, 3), 2.5))
+    (fact,) = report.facts
+    assert (fact.failures, fact.final) == ((1.0, 2.5), True)  # one restart was allowed
