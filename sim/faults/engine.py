@@ -81,6 +81,11 @@ class FaultyEngine(SimulatedEngine):
         """Everything that is there, running or not."""
         return self._containers
 
+    @property
+    def is_starting(self) -> bool:
+        """Is a container neither running yet nor at its end?"""
+        return any(not held.running and held.ended is None for held in self._containers.values())
+
     def receive(self, message: Any, now: float) -> list[Effect]:
         """One case per message; troubles decide what gets through."""
         match message:

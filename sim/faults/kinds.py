@@ -19,7 +19,8 @@ from sim.faults.world import CONTROL
 if TYPE_CHECKING:
     from sim.faults.ordeal import Ordeal
 
-LOOK_SECONDS = 1.0  # between two looks of an operator at the nodes
+LOOK_SECONDS = 1.0  # between two looks at the nodes of a fault that waits for its moment
+RESTART_SECONDS = 0.3  # that a worker takes
 End = Callable[[], None] | None
 Begin = Callable[["Ordeal", Fault], End]
 
@@ -161,6 +162,34 @@ def node_stalls(ordeal: Ordeal, fault: Fault) -> End:
 def worker_restart(ordeal: Ordeal, fault: Fault) -> End:
     """A worker is restarted, as an update does; what it sent last may be on its way still."""
     return worker_crash(ordeal, fault)
+
+
+@fault("worker-restart-starting", lasts=(5.0, 60.0))
+def worker_restart_starting(ordeal: Ordeal, fault: Fault) -> End:
+    """A worker is restarted just when a container of its is being started."""
+
+    def restart(node: str) -> None:
+        ordeal.take_down(node)
+        ordeal.world.call_at(ordeal.world.now() + RESTART_SECONDS, lambda: ordeal.bring_up(node))
+
+    return _at_first(ordeal, fault, ordeal.starting_nodes, restart)
+
+
+def _at_first(
+    ordeal: Ordeal, fault: Fault, nodes: Callable[[], list[str]], strike: Callable[[str], None]
+) -> End:
+    """Strike one of `nodes` as soon as there are any; returns what ends the waiting."""
+    draw, waits = fault.random(), [True]
+
+    def look() -> None:
+        found = nodes() if waits else []
+        if found:
+            strike(draw.choice(found))
+        elif waits:
+            ordeal.world.call_at(ordeal.world.now() + LOOK_SECONDS, look)
+
+    look()
+    return waits.clear
 
 
 @fault("manager-crash", lasts=(0.1, 30.0))
@@ -314,17 +343,7 @@ def user_drain(ordeal: Ordeal, fault: Fault) -> End:
 @fault("user-declares-lost", lasts=(5.0, 60.0))
 def user_declares_lost(ordeal: Ordeal, fault: Fault) -> End:
     """An operator declares the next node lost that is silent, rightly or not."""
-    draw, waits = fault.random(), [True]
-
-    def look() -> None:
-        silent = ordeal.silent_nodes()
-        if waits and silent:
-            ordeal.operator.declare_lost(draw.choice(silent))
-        elif waits:
-            ordeal.world.call_at(ordeal.world.now() + LOOK_SECONDS, look)
-
-    look()
-    return waits.clear
+    return _at_first(ordeal, fault, ordeal.silent_nodes, ordeal.operator.declare_lost)
 
 
 @fault("user-drain-deadline", lasts=(60.0, 120.0))

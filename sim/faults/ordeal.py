@@ -339,6 +339,10 @@ class Ordeal:
         nodes = self.world.core(MANAGER).snapshot().nodes
         return sorted(node.name for node in nodes if node.state is NodeState.SUSPECT)
 
+    def starting_nodes(self) -> list[str]:
+        """The nodes on which a container is being started."""
+        return [node for node in self.nodes if self.engines[node].is_starting]
+
     def end_drain(self, node: str) -> None:
         """Let a node have tasks again; once all is healed, its drain is to come to an end first."""
         if not self.healing:

@@ -27,7 +27,16 @@ def _known(kind: str) -> str:
 
 
 Sort = Literal[
-    "plain", "batch", "failing", "fenced", "pinned", "global", "slow", "flapping", "ported"
+    "plain",
+    "batch",
+    "failing",
+    "fenced",
+    "pinned",
+    "global",
+    "slow",
+    "flapping",
+    "ported",
+    "pulling",
 ]  # what each is stands in `sim.faults.user`
 SORTS: tuple[Sort, ...] = (
     "plain", "plain", "batch", "failing", "fenced", "pinned", "global", "slow"

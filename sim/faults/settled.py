@@ -59,7 +59,7 @@ def tasks_to_move(snapshot: Snapshot, node: str, *, patient: bool) -> list[Task]
     if patient:
         return movable
     down = {(t.job, t.service) for t in snapshot.tasks
-            if t.state is State.PENDING or "cube.sim.exit" in dict(t.spec.labels)}  # fmt: skip
+            if t.state is State.PENDING or "cube.sim.seconds" in dict(t.spec.labels)}  # fmt: skip
     return [t for t in movable if (t.job, t.service) not in down]
 
 

@@ -61,6 +61,7 @@ class User:
             "flapping": self._flapping,
             "pinned": self._pinned,
             "ported": self._ported,
+            "pulling": self._pulling,
             "global": self._global,
             "slow": self._slow,
         }
@@ -73,7 +74,10 @@ class User:
         for number in range(self._work.jobs):
             draw = Random(self._draw.random())
             at = seconds * number / self._work.jobs
-            self._world.call_at(at, partial(self.submit, draw))
+            self._world.call_at(at, partial(self._begin, draw))
+
+    def _begin(self, draw: Random) -> None:
+        self.submit(draw)
 
     def submit(self, draw: Random) -> None:
         """Submit a job: a new one, or a new version of an old one."""
@@ -255,6 +259,10 @@ class User:
         """A service that takes its time to start and to stop."""
         labels = (("cube.sim.start", "3"), ("cube.sim.stop", str(draw.choice((1, 4, 30)))))
         return self._service(draw, labels=labels, stop_grace_seconds=6.0)
+
+    def _pulling(self, draw: Random) -> TaskSpec:
+        """A service whose image is long on the way."""
+        return self._service(draw, labels=(("cube.sim.start", f"{draw.uniform(4, 10):.3f}"),))
 
     def _fenced(self, draw: Random) -> TaskSpec:
         """A service of which two instances must never run at once."""
