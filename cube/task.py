@@ -293,12 +293,15 @@ class NodeMark:
     deadline: float | None = None  # when a drain waits no longer
 
 
+TokenScope = Literal["full", "read", "join"]
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """What a bearer may do. The secret itself is known to nobody but them."""
 
     name: str
-    scope: Literal["full", "read", "join"]
+    scope: TokenScope
     digest: str = field(repr=False)  # SHA-256 of the secret, in hex
     created: float
     expires: float | None = None  # seconds since 1970; None: never
