@@ -48,7 +48,7 @@ def admit_user(
         return Refusal(
             "unknown",
             "The token is missing or wrong.",
-            "Set CUBE_TOKEN, or use the state directory of that manager: --state-dir DIR.",
+            "Use the state directory of the manager you speak to: --state-dir DIR.",
         )
     if _is_over(token, now):
         return Refusal(

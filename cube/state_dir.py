@@ -150,7 +150,7 @@ def _write(path: Path, text: str) -> None:
 
 def replace_file(path: Path, text: str) -> None:
     """Readers see the old text or the new one, after a power loss too; nobody else sees either."""
-    fresh = path.with_name(f".{path.name}-{os.getpid()}")
+    fresh = path.with_name(f".{path.name}.fresh")  # what a crash leaves is written over
     _write(fresh, text)
     fresh.replace(path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

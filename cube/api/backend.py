@@ -15,7 +15,7 @@ from typing import Any
 from cube.api.problems import Problem, check_reply, not_answered, not_found
 from cube.api.streams import Bell
 from cube.engine import Engine, NoSuchRun
-from cube.messages import MANAGER, Look, Reply, Snapshot
+from cube.messages import MANAGER, Access, Look, LookAccess, Reply, Snapshot
 from cube.store import Store
 from cube.task import Job, State, Task
 from cube.views.jobs import find_job, find_task
@@ -41,6 +41,16 @@ class Backend:
         """
         reply = self.world.ask(MANAGER, lambda edge: Look("look", edge), ANSWER_SECONDS)
         assert isinstance(reply.body, Snapshot)
+        return reply.body
+
+    def access(self) -> Access:
+        """Who is let in, as the manager knows it now.
+
+        Raises:
+            NoAnswer: it did not answer in time.
+        """
+        reply = self.world.ask(MANAGER, lambda edge: LookAccess("access", edge), ANSWER_SECONDS)
+        assert isinstance(reply.body, Access)
         return reply.body
 
     def request(self, make: Callable[[str], Any], conflict: str = "") -> Reply:

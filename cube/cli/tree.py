@@ -24,6 +24,7 @@ from cube.cli import (
     revising,
     running,
     shell,
+    tokens,
 )
 from cube.cli.exits import ReaderLeft
 
@@ -87,5 +88,5 @@ cube.add_section(
     "Look", looking.status, looking.nodes, following.logs, following.events, explaining.explain
 )
 cube.add_section("Plan", planning.plan, files.validate, files.schema)
-cube.add_section("Look after the cluster", operating.node, changing.recover)
+cube.add_section("Look after the cluster", operating.node, tokens.token, changing.recover)
 cube.add_section("The command itself", shell.completion, shell.version)

@@ -10,6 +10,7 @@ from cube.views.answers import (
     FieldChange,
     HealthView,
     LeftView,
+    NewTokenView,
     NowView,
     PlacementView,
     PlanView,
@@ -18,6 +19,7 @@ from cube.views.answers import (
     RecoverView,
     ServiceChange,
     SubmitView,
+    TokenView,
     VerdictView,
 )
 from cube.views.shapes import (
@@ -49,6 +51,7 @@ __all__ = [
     "JobView",
     "LeftView",
     "LimitsView",
+    "NewTokenView",
     "NodeView",
     "NowView",
     "PlacementView",
@@ -65,6 +68,7 @@ __all__ = [
     "SizeView",
     "SubmitView",
     "TaskView",
+    "TokenView",
     "UnknownView",
     "VerdictView",
 ]

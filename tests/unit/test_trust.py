@@ -50,6 +50,15 @@ def test_authority_is_made_once(tmp_path: Path, authority: Authority) -> None:
     assert Authority(tmp_path / "other.pem", "c0ffee", NOW).fingerprint != authority.fingerprint
 
 
+def test_what_a_crash_left_half_written_is_never_read(tmp_path: Path) -> None:
+    torn = tmp_path / ".ca.pem.fresh"
+    torn.write_text("-----BEGIN PRIVATE KEY-----\nAAAA")
+    first = Authority(tmp_path / "ca.pem", "c0ffee", NOW)
+    assert not torn.exists()
+    torn.write_text("-----BEGIN PRIVATE KEY-----\nAAAA")
+    assert Authority(tmp_path / "ca.pem", "c0ffee", NOW).pem == first.pem
+
+
 def test_manager_certificate_is_kept_while_it_serves(tmp_path: Path, authority: Authority) -> None:
     path = tmp_path / "manager.pem"
     first = authority.manager(path, HOSTS, NOW)
