@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench image clean
+.PHONY: help demo test lint bench notebooks image clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## an embedded cluster runs examples/shop.compose.yaml, explains it and cleans up
 	@$(BIN)/cube demo
@@ -27,6 +27,9 @@ lint: $(READY) ## formatting, style, types and the direction of imports
 bench: $(READY) ## hot paths; the numbers go to runs/bench.json
 	@mkdir -p runs
 	@$(BIN)/python -m pytest benchmarks --benchmark-json=runs/bench.json
+
+notebooks: $(READY) ## carry out the notebooks and keep what they show
+	@$(BIN)/python notebooks/execute.py
 
 # Where a Docker engine answers, the tests need an image that no registry has to serve.
 image:

@@ -1,9 +1,10 @@
 """The same log through Cube, AccaSim and a plain SimPy model: equal waits, and what each costs.
 
-    python benchmarks/peers.py [--jobs 10000] [--loads 0.9,1.5] [--accasim PYTHON] [--out FILE]
+    python benchmarks/peers.py [--jobs 10000] [--nodes 32] [--loads 0.9,2.0]
+                               [--accasim PYTHON] [--out FILE]
 
 A synthetic log in the Standard Workload Format (whole seconds; powers of two up to 16 processors;
-log-normal run times) goes through three simulators of 32 machines with 16 cores each: first fit,
+log-normal run times) goes through three simulators of machines with 16 cores each: first fit,
 first in, first out, nothing takes time but the jobs. Cube runs its whole control plane, every
 message of it. Waits are compared job by job. Seconds are of the processor, not of the clock.
 
@@ -32,16 +33,15 @@ from sim import experiment, traces
 from sim.arrivals import MICROS, Arrivals
 from sim.cluster import Cluster, NodeGroup
 from sim.durations import Durations
-from sim.metrics import waits
 from sim.scenario import Control, Scenario
 from sim.traces import swf
 from sim.workload import Shape, StartLatency, Trace, Workload
 
-NODES, CORES = 32, 16
+CORES = 16  # of a machine
 ACCASIM = Path(__file__).with_name("peer_accasim.py")
 
 
-def log(jobs: int, load: float, path: Path) -> None:
+def log(jobs: int, load: float, nodes: int, path: Path) -> None:
     """Write the synthetic log."""
     workload = Workload(
         tasks=jobs,
@@ -50,21 +50,21 @@ def log(jobs: int, load: float, path: Path) -> None:
         durations=Durations(mean_seconds=480.0, limit_seconds=20_000.0, sigma=1.2),
         start=StartLatency(least_seconds=0.0, most_seconds=0.0),
     )
-    drawn = workload.draw(cluster(), 1)
+    drawn = workload.draw(cluster(nodes), 1)
     drawn.run_micros[:] = np.maximum(drawn.run_micros, MICROS)  # AccaSim has ways of its own with 0
     swf.write(drawn, path)
 
 
-def cluster() -> Cluster:
-    return Cluster(groups=(NodeGroup(count=NODES, cpu_milli=CORES * 1000, memory_mib=1_000_000),))
+def cluster(nodes: int) -> Cluster:
+    return Cluster(groups=(NodeGroup(count=nodes, cpu_milli=CORES * 1000, memory_mib=1_000_000),))
 
 
-def by_cube(path: Path) -> tuple[list[float], float]:
+def by_cube(path: Path, nodes: int) -> tuple[list[float], float]:
     """Seconds waited by each job, and seconds of the processor."""
     scenario = Scenario(
         policies=("first-fit",),
         warm_up=0.0,
-        cluster=cluster(),
+        cluster=cluster(nodes),
         workload=Workload(
             arrivals="trace",
             trace=Trace(format="swf", path=str(path)),
@@ -74,13 +74,13 @@ def by_cube(path: Path) -> tuple[list[float], float]:
     )
     began = time.process_time()
     result = experiment.run(scenario)
-    return waits(result.observation).tolist(), time.process_time() - began
+    return result.wait_seconds.tolist(), time.process_time() - began
 
 
-def by_accasim(path: Path, python: str) -> tuple[list[float], float]:
+def by_accasim(path: Path, nodes: int, python: str) -> tuple[list[float], float]:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [python, str(ACCASIM), str(path), str(NODES), str(CORES), folder],
+            [python, str(ACCASIM), str(path), str(nodes), str(CORES), folder],
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -91,17 +91,17 @@ def by_accasim(path: Path, python: str) -> tuple[list[float], float]:
 class Plain:
     """A process and a `Store` per machine, a process per job, and one that dispatches."""
 
-    def __init__(self, jobs: Arrivals) -> None:
+    def __init__(self, jobs: Arrivals, nodes: int) -> None:
         self.env = simpy.Environment()
         self.at = (jobs.at_micros // MICROS).tolist()
         self.run_seconds = (jobs.run_micros // MICROS).tolist()
         self.cores = (jobs.demand[:, 0] // 1000).tolist()
-        self.free = [CORES] * NODES
-        self.stores = [simpy.Store(self.env) for _ in range(NODES)]
+        self.free = [CORES] * nodes
+        self.stores = [simpy.Store(self.env) for _ in range(nodes)]
         self.queue: list[int] = []
         self.waits = [0.0] * len(jobs)
         self.changed = self.env.event()
-        for node in range(NODES):
+        for node in range(nodes):
             self.env.process(self.machine(node))
         self.env.process(self.arrive())
         self.env.process(self.dispatch())
@@ -146,23 +146,24 @@ class Plain:
             del self.queue[:placed]
 
 
-def by_simpy(path: Path) -> tuple[list[float], float]:
+def by_simpy(path: Path, nodes: int) -> tuple[list[float], float]:
     jobs = traces.read("swf", path)
     began = time.process_time()
-    model = Plain(jobs)
+    model = Plain(jobs, nodes)
     model.env.run()
     return model.waits, time.process_time() - began
 
 
-def compare(jobs: int, load: float, python: str | None) -> dict[str, Any]:
+def compare(jobs: int, load: float, nodes: int, python: str | None) -> dict[str, Any]:
     """One log through all of them."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.swf"
-        log(jobs, load, path)
-        cube, seconds = by_cube(path)
-        plain, simpy_seconds = by_simpy(path)
+        log(jobs, load, nodes, path)
+        cube, seconds = by_cube(path, nodes)
+        plain, simpy_seconds = by_simpy(path, nodes)
         line: dict[str, Any] = {
             "jobs": jobs,
+            "nodes": nodes,
             "load": load,
             "mean_wait_seconds": float(np.mean(cube)),
             "cube_seconds": seconds,
@@ -170,7 +171,7 @@ def compare(jobs: int, load: float, python: str | None) -> dict[str, Any]:
             "simpy_differs": sum(a != b for a, b in zip(cube, plain, strict=True)),
         }
         if python is not None:
-            accasim, accasim_seconds = by_accasim(path, python)
+            accasim, accasim_seconds = by_accasim(path, nodes, python)
             line["accasim_seconds"] = accasim_seconds
             line["accasim_differs"] = sum(a != b for a, b in zip(cube, accasim, strict=True))
             line["cube_to_accasim"] = seconds / accasim_seconds
@@ -180,15 +181,18 @@ def compare(jobs: int, load: float, python: str | None) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=10_000)
-    parser.add_argument("--loads", default="0.9,1.5")
+    parser.add_argument("--nodes", default="32")
+    parser.add_argument("--loads", default="0.9,2.0")
     parser.add_argument("--accasim", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--without-accasim", action="store_true")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     python = None if chosen.without_accasim else chosen.accasim
-    lines = [compare(chosen.jobs, float(load), python) for load in chosen.loads.split(",")]
-    for line in lines:
-        print(json.dumps(line, indent=2))
+    lines = []
+    for nodes in map(int, chosen.nodes.split(",")):
+        for load in map(float, chosen.loads.split(",")):
+            lines.append(compare(chosen.jobs, load, nodes, python))
+            print(json.dumps(lines[-1], indent=2), flush=True)
     if chosen.out is not None:
         body = {"python": platform.python_version(), "lines": lines}
         chosen.out.write_text(json.dumps(body, indent=2) + "\n")

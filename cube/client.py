@@ -33,10 +33,12 @@ from cube.views import (
     SubmitView,
     TaskView,
     TokenView,
+    UsageView,
 )
 
 TIMEOUT_SECONDS = 15.0  # longer than the server waits for its manager
 CONNECT_SECONDS = 3.0
+STDERR_FRAME, ENDED_FRAME = 2, 3  # of a command that runs beside a task
 PAGE = 5000  # events asked for at once
 STREAM_SILENCE_SECONDS = 45.0  # the server speaks at least every 15 s
 
@@ -124,6 +126,10 @@ class Client:
     def nodes(self) -> list[NodeView]:
         """All nodes, by name."""
         return cast(list[NodeView], self._get("/v1/nodes"))
+
+    def usage(self) -> list[UsageView]:
+        """What tasks use now, by name, as far as it is measured."""
+        return cast(list[UsageView], self._get("/v1/usage"))
 
     def explain(self, task: str, *, now: bool = False) -> ExplainView:
         """Why a task is where it is; with `now`, also decided anew on the fleet as it is."""
@@ -252,22 +258,28 @@ class Client:
 
     # --- streams ---
 
-    def events(self, *, after: int = 0, job: str | None = None) -> list[EventView]:
-        """The events after a revision that there are, oldest first."""
+    def events(
+        self, *, after: int = 0, epoch: int | None = None, job: str | None = None
+    ) -> list[EventView]:
+        """The events after a revision that there are, oldest first. See `follow_events`."""
         found: list[EventView] = []
         while True:
-            page = self._get("/v1/events", after=after, job=job, limit=PAGE)
+            page = self._get("/v1/events", after=after, epoch=epoch, job=job, limit=PAGE)
             found += page
             if len(page) < PAGE:
                 return found
-            after = page[-1]["revision"]
+            after, epoch = page[-1]["revision"], None
 
-    def follow_events(self, *, after: int = 0, job: str | None = None) -> Generator[EventView]:
+    def follow_events(
+        self, *, after: int = 0, epoch: int | None = None, job: str | None = None
+    ) -> Generator[EventView]:
         """Events after a revision, then each as it happens; ends when the manager stops.
 
-        Close the iterator (or drop it) to leave. To resume, pass the last one's revision.
+        Close the iterator (or drop it) to leave. To resume, pass the last one's epoch and revision:
+        if the store has another history meanwhile, that is told from its beginning, after an event
+        of the kind `history.reset`.
         """
-        query = {"after": after, "follow": 1, "job": job}
+        query = {"after": after, "epoch": epoch, "follow": 1, "job": job}
         with self._stream("/v1/events", query) as response:
             for line in response.iter_lines():
                 if line.startswith("data: "):
@@ -280,6 +292,7 @@ class Client:
         follow: bool = False,
         tail: int | None = None,
         since: float | None = None,
+        previous: bool = False,
     ) -> Generator[bytes]:
         """Output of a task's newest run, in pieces as they come.
 
@@ -288,11 +301,22 @@ class Client:
             follow: go on until the run ends.
             tail: only the last so many lines.
             since: only what was written after this time (Unix seconds).
+            previous: that of the run before it instead.
         """
-        query = {"follow": int(follow), "tail": tail, "since": since}
+        query = {"follow": int(follow), "tail": tail, "since": since, "previous": int(previous)}
         path = f"/v1/tasks/{_path(task)}/logs"
         with self._stream(path, query, silence_seconds=None) as response:
             yield from response.iter_raw()
+
+    @contextmanager
+    def execute(
+        self, task: str, command: Sequence[str], *, tty: bool = False, rows: int, columns: int
+    ) -> Iterator[Running]:
+        """Run a command where a task runs; it ends with the `with`."""
+        body = {"command": list(command), "tty": tty, "rows": rows, "columns": columns}
+        path = f"/v1/tasks/{_path(task)}/exec"
+        with self._stream(path, {}, silence_seconds=None, body=body) as response:
+            yield Running(self._http, response)
 
     # --- the wire ---
 
@@ -311,11 +335,18 @@ class Client:
         path: str,
         query: dict[str, Any],
         silence_seconds: float | None = STREAM_SILENCE_SECONDS,
+        body: dict[str, Any] | None = None,
     ) -> Iterator[httpx2.Response]:
         timeout = httpx2.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS, read=silence_seconds)
         with (
             self._reach(),
-            self._http.stream("GET", path, params=_given(query), timeout=timeout) as response,
+            self._http.stream(
+                "GET" if body is None else "POST",
+                path,
+                params=_given(query),
+                timeout=timeout,
+                json=body,
+            ) as response,
         ):
             if response.is_error:
                 response.read()
@@ -339,6 +370,47 @@ class Client:
                 f"The connection to the manager at {self.address} broke.",
                 "It was probably stopped. Start it again with: cube dev",
             ) from error
+
+
+class Running:
+    """A command that runs beside a task; see `cube.api.execs` for what goes over the wire."""
+
+    def __init__(self, http: httpx2.Client, response: httpx2.Response) -> None:
+        self.exit_code: int | None = None  # once its output has ended
+        self._http = http
+        self._frames = _frames(response.iter_raw())
+        _, data = next(self._frames)
+        self._path = f"/v1/exec/{json.loads(data)['exec']}"
+
+    def output(self) -> Iterator[tuple[bool, bytes]]:
+        """What it says until it ends: (is it an error stream, bytes)."""
+        for kind, data in self._frames:
+            if kind == ENDED_FRAME:
+                self.exit_code = json.loads(data)["exit_code"]
+                return
+            yield kind == STDERR_FRAME, data
+
+    def write(self, data: bytes) -> None:
+        """Give it input."""
+        _check(self._http.post(f"{self._path}/input", content=data))
+
+    def end_input(self) -> None:
+        """There is no more input. A command that has ended already needs none."""
+        self._http.post(f"{self._path}/input", params={"end": 1})
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Its terminal has another size now."""
+        _check(self._http.post(f"{self._path}/size", json={"rows": rows, "columns": columns}))
+
+
+def _frames(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Whole frames from pieces; what is cut off is no frame."""
+    held = b""
+    for piece in pieces:
+        held += piece
+        while len(held) >= 5 and len(held) >= (end := 5 + int.from_bytes(held[1:5], "big")):
+            yield held[0], held[5:end]
+            held = held[end:]
 
 
 def new_request_id() -> str:

@@ -28,6 +28,8 @@ MARKS = {
     "node-declared-lost": "a node was lost because an operator said so",
     "drained-node-silent": "a drained node went silent, which says nothing about the manager",
     "drain-deadline": "a drain waited no longer, and stopped what was left",
+    "disk-full": "a node took no more tasks because its disk was nearly full",
+    "disk-freed": "a node had room on its disk again",
     "node-removed": "a node that was gone for good was forgotten",
     "removed-node-joined": "a node that had been removed joined anew",
     "node-returned": "a lost node came back",

@@ -11,7 +11,18 @@ from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 from cube.spec import Demand, JobSpec, TaskSpec
-from cube.task import Decision, HostPort, Job, Node, NodeKey, Task, Token, TokenScope
+from cube.task import (
+    Decision,
+    HostPort,
+    Job,
+    MachineUse,
+    Node,
+    NodeKey,
+    Task,
+    TaskUse,
+    Token,
+    TokenScope,
+)
 
 MANAGER = "manager"
 SCHEDULER = "scheduler"
@@ -429,8 +440,10 @@ class Report:
     facts: tuple[Fact, ...]
     info: NodeInfo | None = None  # in whole reports
     engine_error: str = ""  # the engine does not answer: absence means nothing
-    cpu_load_milli: int = 0
+    cpu_load_milli: int = 0  # of the whole machine if it is this node's alone, else of its tasks
     memory_load_mib: int = 0
+    machine: MachineUse | None = None  # in whole reports, as is what each task uses
+    usage: tuple[TaskUse, ...] = ()
 
 
 # --- worker <-> engine -------------------------------------------------------------------
@@ -550,10 +563,18 @@ class EngineDown:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Engine to worker: what the node's tasks use now."""
+    """Engine to worker: what the node's tasks use now, together and each."""
 
     cpu_load_milli: int
     memory_load_mib: int
+    tasks: tuple[TaskUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineMeasured:
+    """Engine to worker: what the whole machine uses now."""
+
+    use: MachineUse
 
 
 # --- timers and life ---------------------------------------------------------------------

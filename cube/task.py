@@ -213,6 +213,27 @@ class Job:
     adopted: bool = False  # made from containers that a lost store left, not from a file
 
 
+class MachineUse(NamedTuple):
+    """What a machine uses of what it has, Cube's tasks and everything else."""
+
+    cpu_milli: int
+    cpu_of_milli: int
+    memory_mib: int
+    memory_of_mib: int
+    disk_mib: int  # of the file system that tasks fill
+    disk_of_mib: int
+    shared: bool = False  # several nodes are on it: what each uses cannot be told apart
+
+
+class TaskUse(NamedTuple):
+    """What one task uses."""
+
+    uid: str
+    attempt: int
+    cpu_milli: int
+    memory_mib: int
+
+
 class NodeState(StrEnum):
     """A node's life."""
 
@@ -236,6 +257,8 @@ class Node:
     note: str = ""  # why it takes no new tasks
     draining: bool = False  # an operator wants it empty
     deadline: float | None = None  # when the drain waits no longer
+    machine: MachineUse | None = None  # as last measured; None: it is not
+    usage: tuple[TaskUse, ...] = ()
 
 
 # --- records that are not tasks, jobs or nodes -------------------------------------------
@@ -252,6 +275,7 @@ class Event:
     job: str = ""
     task: str = ""
     node: str = ""
+    epoch: int = 0  # of the manager that wrote it: tells histories of one store apart
 
 
 @dataclass(frozen=True, slots=True)

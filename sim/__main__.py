@@ -21,6 +21,8 @@ from sim.options import (
     told,
     with_policies,
 )
+from sim.packing.cli import pack_command
+from sim.packing.trials import capacity, inflate
 from sim.reproduce.cli import reproduce
 from sim.traces.cli import traces
 
@@ -137,7 +139,10 @@ def report(folder: Path, force: bool) -> None:
 
 
 main.add_command(faults)
+main.add_command(pack_command)
 main.add_command(replay)
+main.add_command(capacity)
+main.add_command(inflate)
 main.add_command(reproduce)
 main.add_command(traces)
 

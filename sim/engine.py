@@ -8,7 +8,7 @@ policy; what the workload does not say (what becomes of a later attempt) is draw
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from cube.engine.simulated import Outcome, SimulatedEngine
@@ -19,7 +19,7 @@ from sim.cluster import Hardware
 from sim.images import ImageCache
 from sim.machine import Machine
 from sim.scenario import Scenario
-from sim.sharing import Memory, ProcessorSharing
+from sim.sharing import Memory, ProcessorSharing, WorkDue
 from sim.streams import Streams
 from sim.workload import Workload
 
@@ -61,6 +61,10 @@ class TrueTasks:
         number = self._number(run.key)
         return self._cpu[number], self._memory[number]
 
+    def image(self, run: Run) -> int:
+        """The number of the image that it needs, where there are images."""
+        return int(self._arrivals.image[self._number(run.key)])
+
     def _number(self, key: RunKey) -> int:
         name = TaskName.parse(key.uid)
         return self._arrivals.number(name.job, name.index)
@@ -73,13 +77,6 @@ class TrueTasks:
         if self._failure_share is not None:
             code = int(again.random() < self._failure_share)
         return Outcome(start_seconds, run_seconds, code)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkDue:
-    """Engine to itself: by now some task's work is done, unless things changed meanwhile."""
-
-    version: int
 
 
 class Machines:
@@ -155,8 +152,8 @@ class SharedEngine(SimulatedEngine):
         """What the base class is to do: start on time. The end comes from here."""
         outcome = self._tasks(run)
         pull = 0.0
-        if self._images is not None and run.spec.image.startswith("image-"):
-            pull = self._images.wait_seconds(int(run.spec.image[6:]), self._now)
+        if self._images is not None:
+            pull = self._images.wait_seconds(self._tasks.image(run), self._now)
         return replace(outcome, start_seconds=outcome.start_seconds + pull, run_seconds=None)
 
     def _finish(self, due: WorkDue) -> list[Effect]:

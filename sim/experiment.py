@@ -164,7 +164,7 @@ def _results(
     done = 0
     if processes == 1:
         for piece in pieces:
-            yield piece.work(_offset(tell, done))
+            yield piece.work(_offset(tell, done)).by(piece.policy)
             done += piece.scenario.workload.tasks
             tell(done)
         return

@@ -77,8 +77,8 @@ class _Looker:
             self.decisions.append(decision)
         if task.state is State.SCHEDULED and decision is not None:
             text = decision_text(decision)
-        elif task.node and not text:
-            text = f"on {task.node}"
+        elif not text:
+            text = f"on {task.node}" if task.node else "waits for a decision"
         if not self.steps or (task.state.value, text) != (
             self.steps[-1].state,
             self.steps[-1].text,

@@ -26,6 +26,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from cube.policies import Policy
+from sim.errors import InputError
 from sim.metrics import Measure
 from sim.scenario import Scenario, written
 from sim.schema import SCHEMA_VERSION
@@ -39,7 +40,11 @@ _PACKAGES = ("numpy", "simpy", "pykka", "pydantic")
 
 
 def fingerprint(scenario: Scenario, policy: Policy, measures: Iterable[Measure] = ()) -> str:
-    """Hex digest of all that decides the figures of one run."""
+    """Hex digest of all that decides the figures of one run.
+
+    Raises:
+        InputError: a module of the user's own was edited after it was imported.
+    """
     own = list(measures)
     what = {
         "schema": SCHEMA_VERSION,
@@ -92,7 +97,24 @@ def source_digests(things: Iterable[Any]) -> dict[str, str]:
             found[f"__main__:{thing.__qualname__}"] = _digest(_told_in_main(thing, set()).encode())
     for name, path in _module_files(things).items():
         found[name] = _digest(path.read_bytes())
+        _check_fresh(name, path, found[name])
     return found
+
+
+_met: dict[str, tuple[object, str]] = {}  # by module: as it was loaded, its source when first met
+
+
+def _check_fresh(name: str, path: Path, digest: str) -> None:
+    """Refuse a module whose file was edited since, so that its results bear no wrong name."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)  # another one once it is reloaded
+    if spec is None:
+        return
+    loaded, first = _met.setdefault(name, (spec, digest))
+    if loaded is not spec:
+        _met[name] = (spec, digest)
+    elif first != digest:
+        remedy = "Start anew, or reload it with importlib.reload."
+        raise InputError(f"{path} has changed since it was imported", remedy)
 
 
 def user_modules(things: Iterable[Any]) -> list[ModuleType]:

@@ -8,7 +8,6 @@ hash. It influences nothing.
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -81,19 +80,20 @@ class Recorder:
         self._on_final = on_final
         self._on_policy_error = on_policy_error
         self._numbers: dict[str, int] = {}
-        never, zero = (array("q", [first]) * len(arrivals) for first in (NEVER, 0))
+        never, zero = ([first] * len(arrivals) for first in (NEVER, 0))
         self._state, self._row, self._placed = never[:], never[:], never[:]
         self._started, self._ended, self._decided = never[:], never[:], never[:]
         self._running_since = never[:]
         self._attempts, self._restart, self._lost = zero[:], zero[:], zero[:]
-        self._restarts, self._evictions, self._holds = zero[:], zero[:], zero[:]
-        self._changes = array("q")  # four numbers each
+        self._restarts, self._evictions = zero[:], zero[:]
+        self._holds = [False] * len(arrivals)
+        self._changes: list[tuple[int, int, int, int]] = []
         self._hash = hashlib.blake2b(digest_size=16)
 
     @property
     def changes(self) -> int:
         """Takes and frees so far."""
-        return len(self._changes) // 4
+        return len(self._changes)
 
     def save(self, records: Any) -> None:
         """Look at what the manager makes durable (`cube.actor.Keeper`)."""
@@ -112,7 +112,8 @@ class Recorder:
             if task.decision.error:
                 self._on_policy_error(task.decision.error)
         state = _PLACE_IN_STATES[task.state]
-        self._see_run(number, task, micros)
+        if task.restart or task.phase == _RUNNING or self._running_since[number] != NEVER:
+            self._see_run(number, task, micros)
         if state == self._state[number] and task.attempt == self._attempts[number]:
             return
         self._state[number] = state
@@ -152,14 +153,14 @@ class Recorder:
         self._row[number] = row = self._rows[task.node or ""]
         if self._placed[number] == NEVER:
             self._placed[number] = micros
-        self._holds[number] = 1
-        self._changes.extend((micros, row, number, 1))
+        self._holds[number] = True
+        self._changes.append((micros, row, number, 1))
         self.placements += 1
         self.held += 1
 
     def _free(self, number: int, micros: int) -> None:
-        self._holds[number] = 0
-        self._changes.extend((micros, self._row[number], number, -1))
+        self._holds[number] = False
+        self._changes.append((micros, self._row[number], number, -1))
         self.held -= 1
 
     def trace_hash(self, messages: Iterable[tuple[str, int]]) -> str:

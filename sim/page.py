@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -59,7 +61,7 @@ def write_page(folder: Path, *, force: bool = False) -> Path:
     found = _Folder(folder, _summary(folder))
     try:
         body = "\n".join(_BODIES[found.summary["kind"]](found))
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (OSError, EOFError, KeyError, ValueError, TypeError, zlib.error, BadZipFile) as error:
         what = f"the results in {folder} are damaged: {type(error).__name__}: {error}"
         raise InputError(what, "Simulate them again.") from error
     files.put(place, _html(found, body).encode())
@@ -232,7 +234,7 @@ def _maps(runs: Sequence[tuple[str, Path]]) -> Iterator[str]:
     for policy, path in runs:
         if not path.exists():
             continue
-        with np.load(path) as nodes:
+        with path.open("rb") as file, np.load(file) as nodes:
             shares = nodes["cpu_milli"] / np.maximum(nodes["capacity_cpu_milli"], 1)
             with canvas(_WIDTH, ratio=0.45) as (figure, [axes]):
                 draw_map(axes, nodes["seconds"], shares, f"CPU of each node under {policy}")

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
 _SAME = 1e-9  # seconds of work that are no difference
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDue:
+    """Engine to itself: by now some task's work is done, unless things changed meanwhile."""
+
+    version: int
 
 
 class ProcessorSharing(Generic[Key]):

@@ -89,15 +89,9 @@ def sweep(
     _claim(out, _definition(scenario, grid), force)
     found = _reusable(out, cells, force)
     missing = [cell for i, cell in enumerate(cells) if cell.place not in found and _mine(shard, i)]
-    interrupted = False
-    try:
-        with closing(_worked(missing, processes, dask)) as results:
-            for done, (cell, result) in enumerate(results, 1):
-                found[cell.place] = write_cell(out, cell, result)
-                if progress is not None:
-                    progress(done, len(missing))
-    except KeyboardInterrupt:
-        interrupted = True
+    interrupted = _fill(
+        found, missing, out, processes, dask, progress or (lambda done, cells: None)
+    )
     made = [found[cell.place] for cell in cells if cell.place in found]
     _check_paired(made)
     own: tuple[Metric, ...] = tuple(measure.metric for measure in measures)
@@ -108,6 +102,25 @@ def sweep(
         surface.write(out)
         _tidy(out)
     return surface
+
+
+def _fill(
+    found: dict[Path, CellResult],
+    missing: Sequence[Cell],
+    out: Path,
+    processes: int,
+    dask: str,
+    tell: Told,
+) -> bool:
+    """Work what is missing, and write each cell as it comes. True: Ctrl-C cut it off."""
+    try:
+        with closing(_worked(missing, processes, dask)) as results:
+            for done, (cell, result) in enumerate(results, 1):
+                found[cell.place] = write_cell(out, cell, result)
+                tell(done, len(missing))
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _mine(shard: Shard | None, place: int) -> bool:

@@ -26,9 +26,9 @@ SHOWN = ("wait_seconds.mean", "wait_seconds.p95", "utilisation.cpu", "imbalance.
 
 
 @contextmanager
-def progress(tasks: int) -> Iterator[Callable[[int], None]]:
+def progress(tasks: int, unit: str = "tasks") -> Iterator[Callable[[int], None]]:
     """A bar on the terminal's error stream; nothing where that is no terminal."""
-    with _bar("tasks") as bar:
+    with _bar(unit) as bar:
         line = bar.add_task("", total=tasks)
         yield lambda final: bar.update(line, completed=final)
 

@@ -47,8 +47,7 @@ def work_all(
         return
     packed = [_packed(job, modules) for job in jobs]
     with _backend(processes, dask):
-        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all"
-                                   if dask else "2 * n_jobs")  # fmt: skip
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         yield from parallel(joblib.delayed(_work)(job, code_digest()) for job in packed)
 
 

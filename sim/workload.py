@@ -32,6 +32,7 @@ from sim.sizes import DEFAULT_SHAPES as DEFAULT_SHAPES
 from sim.sizes import HeavyTail
 from sim.sizes import Shape as Shape
 from sim.streams import Streams
+from sim.traces import swf, tables
 
 
 class StartLatency(Description):
@@ -162,9 +163,7 @@ class Workload(Description):
         shape = self._choose(shapes, streams.uniform("shape", 0, jobs))[job_of]
         sizes = _sizes(shapes)
         failed = streams.uniform("failure", 0, n) < self.failure_share
-        run = self.durations.draw(streams, n)
-        rest = min(n, there * self.tasks_per_job)
-        run[:rest] = self.durations.residual(streams.uniform("residual", 0, rest))
+        run = self._runs(streams, min(n, there * self.tasks_per_job))
         used_cpu, used_memory = self._used(sizes[shape], streams)
         return Arrivals(
             at_micros=micros(self._times(streams, jobs, there, rate))[job_of],
@@ -179,6 +178,31 @@ class Workload(Description):
             used_cpu_milli=used_cpu,
             used_memory_mib=used_memory,
         )
+
+    def write(
+        self, path: str | Path, cluster: Cluster, seed: int = 1, *, force: bool = False
+    ) -> None:
+        """Write the tasks of one seed, for other simulators or to be replayed as a trace.
+
+        A name that ends in .swf makes a file in the Standard Workload Format (whole seconds and
+        processors), .csv, .csv.gz and .parquet a table with exact times and sizes.
+
+        Raises:
+            InputError: the file exists (without `force`), or its name ends otherwise.
+        """
+        place = Path(path)
+        if place.exists() and not force:
+            raise InputError(f"{place} exists already", "Name another file, or say force=True.")
+        write = swf.write if place.suffix == ".swf" else tables.write
+        partial = place.with_name(f".partial-{place.name}")
+        write(self.draw(cluster, seed), partial)
+        partial.replace(place)
+
+    def _runs(self, streams: Streams, there: int) -> NDArray[np.float64]:
+        """Float64[tasks] of seconds; the first `there` have run for a while."""
+        run = self.durations.draw(streams, self.tasks)
+        run[:there] = self.durations.residual(streams.uniform("residual", 0, there))
+        return run
 
     def _images_of(self, streams: Streams, job_of: Ints) -> Ints:
         if self.images is None:

@@ -18,12 +18,13 @@ from simpy.events import EventPriority
 
 from cube.actor import Core, CoreActor, Keeper, Letter, Lives, is_edge
 from cube.messages import BeginRound, Effect, Exited, Reply, RunDue, Send, Submit
+from sim.sharing import WorkDue
 
 NETWORK_SECONDS = 0.0005
 Observer = Callable[[str, Any, float, list[Effect]], None]
 
 # At equal times: exits, then arrivals, then everything else, then rounds that wait for all this.
-_URGENCY: dict[type, int] = {RunDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
+_URGENCY: dict[type, int] = {RunDue: 0, WorkDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
 
 
 class SimInbox:

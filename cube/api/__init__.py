@@ -15,6 +15,7 @@ from cube import __version__
 from cube.api import problems
 from cube.api.backend import Backend
 from cube.api.changing import changing_routes
+from cube.api.execs import exec_routes
 from cube.api.following import following_routes
 from cube.api.gate import MAX_BODY_BYTES, Gate, Tokens
 from cube.api.looking import looking_routes
@@ -40,8 +41,8 @@ def make_app(backend: Backend, token: str) -> FastAPI:
         dependencies=[Depends(HTTPBearer(auto_error=False))],  # for /openapi.json: `Gate` checks
     )
     problems.install(app)
-    for routes in (looking_routes, changing_routes, operating_routes, token_routes):
+    made = (looking_routes, changing_routes, operating_routes, token_routes, following_routes)
+    for routes in (*made, exec_routes):
         app.include_router(routes(backend))
-    app.include_router(following_routes(backend))
     app.add_middleware(Gate, tokens=Tokens(backend, token))
     return app

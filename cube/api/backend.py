@@ -14,8 +14,9 @@ from typing import Any
 
 from cube.api.problems import Problem, check_reply, not_answered, not_found
 from cube.api.streams import Bell
-from cube.engine import Engine, NoSuchRun
-from cube.messages import MANAGER, Access, Look, LookAccess, Reply, Snapshot
+from cube.engine import CannotExecute, Engine, NoSuchRun
+from cube.engine.session import Session, Wish
+from cube.messages import MANAGER, Access, Look, LookAccess, Reply, RunKey, Snapshot
 from cube.store import Store
 from cube.task import Job, State, Task
 from cube.views.jobs import find_job, find_task
@@ -100,19 +101,46 @@ class Backend:
         follow: bool,
         tail: int | None,
         since: float | None,
+        previous: bool = False,
     ) -> Iterator[bytes]:
-        """The output of a task's newest run; reading it may block until `stop` is set.
+        """The output of a task's newest run, or of the one before it on the same node.
+
+        Reading it may block until `stop` is set.
 
         Raises:
             Problem: it has not run, its engine keeps no output, or it went with its container.
         """
+        run = RunKey(task.uid, task.attempt, task.restart - 1) if previous else task.uid
+        if previous and not task.restart:
+            raise Problem(404, f"{task.id} was not restarted, so there is no run before this one.")
         if not self.engines:
             raise Problem(404, "The simulated engine has no output.", "Run on a real one.")
         known = self.engines.get(task.node or "")
         for engine in self.engines.values() if known is None else (known,):
             with suppress(NoSuchRun):
-                return engine.logs(task.uid, follow=follow, tail=tail, since=since, stop=stop)
+                return engine.logs(run, follow=follow, tail=tail, since=since, stop=stop)
         raise _no_output(task)
+
+    def exec(self, task: Task, wish: Wish) -> Session:
+        """A command beside a task.
+
+        Raises:
+            Problem: it does not run, or the command cannot.
+        """
+        engine = self.engines.get(task.node or "")
+        if engine is None and not self.engines:
+            raise Problem(404, "The simulated engine runs no commands.", "Use a real one.")
+        if engine is None or task.state is not State.RUNNING:
+            what = f"{task.id} is {task.state}, so no command can be run there."
+            raise Problem(409, what, f"See why with: cube explain {task.id}")
+        try:
+            return engine.execute(task.uid, wish)
+        except NoSuchRun as error:
+            remedy = f"Wait until it runs again: cube status {task.id}"
+            raise Problem(409, f"No command can be run there now: {error}.", remedy) from error
+        except CannotExecute as error:
+            remedy = "Name a command that is there, after --."
+            raise Problem(422, f"The command cannot be run: {error}.", remedy) from error
 
 
 def _no_output(task: Task) -> Problem:

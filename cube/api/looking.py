@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from cube import __version__
 from cube.api.admission import admit
 from cube.api.backend import Backend
+from cube.api.metrics import CONTENT_TYPE, expose
 from cube.plan import explain, plan
 from cube.policies import make_policy
 from cube.views import (
@@ -22,8 +23,9 @@ from cube.views import (
     PlanView,
     RecoveryView,
     TaskView,
+    UsageView,
 )
-from cube.views.cluster import show_cluster, show_nodes, show_recovery
+from cube.views.cluster import show_cluster, show_nodes, show_recovery, show_usage
 from cube.views.jobs import show_job, show_jobs, show_tasks
 from cube.views.show import show_task
 
@@ -60,6 +62,16 @@ def looking_routes(backend: Backend) -> APIRouter:
     def nodes() -> JSONResponse:
         """All nodes."""
         return JSONResponse(show_nodes(backend.look()))
+
+    @router.get("/v1/usage", response_model=list[UsageView])
+    def usage() -> JSONResponse:
+        """What tasks use now."""
+        return JSONResponse(show_usage(backend.look()))
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    def metrics() -> PlainTextResponse:
+        """The same and more, as Prometheus reads it."""
+        return PlainTextResponse(expose(backend.look()), media_type=CONTENT_TYPE)
 
     @router.get("/v1/jobs", response_model=list[JobView])
     def jobs() -> JSONResponse:

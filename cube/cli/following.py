@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -16,41 +17,70 @@ from cube.cli import connection, tables
 from cube.cli.exits import ExitCode, Failure, note
 from cube.cli.looking import tasks_of
 from cube.cli.printing import output_option, print_json, print_json_line
+from cube.cli.quantities import MOMENT, PLACE
 
 if TYPE_CHECKING:
     from cube.client import Client
     from cube.views import EventView
 
+ENDED = ("completed", "failed", "stopped")
+LOOK_SECONDS = 1.0  # between two looks for new runs
 Line = tuple[str, bytes] | None  # the task's name and a line; None: one task has no more
+
+
+class Wanted(TypedDict):
+    """Which part of each run's output."""
+
+    tail: int | None
+    since: float | None
+    previous: bool
 
 
 @click.command()
 @click.argument("target", shell_complete=connection.complete_target)
-@click.option("-f", "--follow", is_flag=True, help="Go on until it ends, or Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until all has ended, or Ctrl-C.")
 @click.option(
     "-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each."
 )
+@click.option(
+    "--since", type=MOMENT, metavar="TIME", help="Only what is newer: 10m, or a date with time."
+)
+@click.option("--previous", is_flag=True, help="What was said before the latest restart.")
 @connection.state_dir_option
 @output_option
-def logs(target: str, follow: bool, tail: int | None, state_dir: Path, output: str) -> None:
+def logs(
+    target: str,
+    follow: bool,
+    tail: int | None,
+    since: float | None,
+    previous: bool,
+    state_dir: Path,
+    output: str,
+) -> None:
     """Show the output of a task, or of all tasks of a job.
 
     TARGET is a JOB, a JOB/SERVICE or a task (JOB/SERVICE/INDEX). What has ended keeps its output
-    until it is stopped, run again or removed. In JSON each line is one document.
+    until it is stopped, run again or removed. Following a job shows new instances and restarted
+    ones as well. In JSON each line is one document.
     """
+    if follow and previous:
+        raise click.UsageError("A run that is over has nothing to follow.")
     with connection.connected(state_dir) as client:
         names = _tasks_with_output(client, target)
         single = target.count("/") == 2
-        if single and output == "table":
-            for piece in client.logs(target, follow=follow, tail=tail):
+        wanted: Wanted = {"tail": tail, "since": since, "previous": previous}
+        if single and output == "table" and not follow:
+            for piece in client.logs(target, **wanted):
                 _write(piece)
             return
-        width = max(len(_short(name)) for name in names)
-        lines = _follow_all if follow else partial(_one_by_one, must=single)
-        for name, line in lines(client, names, tail):
+        width = 0 if single else max(len(_short(name)) for name in names)
+        lines = _follow(client, target, wanted) if follow else _one_by_one(client, names, wanted)
+        for name, line in lines:
             if output == "json":
                 print_json_line({"task": name, "line": line.decode(errors="replace").rstrip("\n")})
                 sys.stdout.flush()
+            elif single:
+                _write(line)
             else:
                 _write(f"{_short(name):<{width}} | ".encode() + line)
 
@@ -79,43 +109,63 @@ def _short(name: str) -> str:
     return name.partition("/")[2]
 
 
-def _one_by_one(
-    client: Client, names: list[str], tail: int | None, must: bool
-) -> Iterator[tuple[str, bytes]]:
-    """Lines of one task after the other; `must`: one without output is an error."""
+def _one_by_one(client: Client, names: list[str], wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    """Lines of one task after the other; a single one without output is an error."""
     from cube.client import ApiProblem
 
     for name in names:
         try:
-            for line in _lines(client.logs(name, tail=tail)):
+            for line in _lines(client.logs(name, **wanted)):
                 yield name, line
         except ApiProblem as problem:
             gone = problem.exit_code == ExitCode.NOT_FOUND  # stopped, and its output with it
-            if must or not gone:
+            if len(names) == 1 or not gone:
                 raise
 
 
-def _follow_all(client: Client, names: list[str], tail: int | None) -> Iterator[tuple[str, bytes]]:
-    """Lines of all tasks as they come, each read by its own thread."""
+def _follow(client: Client, target: str, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
+    """Lines of all runs as they come, each read by its own thread, until every task has ended."""
     lines: queue.Queue[Line] = queue.Queue(maxsize=1000)
-    for name in names:
-        args = (client, name, tail, lines)
-        threading.Thread(target=_follow_one, args=args, daemon=True).start()
-    left = len(names)
-    while left:
-        line = lines.get()
-        if line is None:
-            left -= 1
-        else:
-            yield line
+    seen: set[tuple[str, int, int]] = set()
+    reading, first = 0, True
+    while True:
+        tasks = tasks_of(client.tasks(target.partition("/")[0]), target)
+        for task in tasks:
+            run = (task["id"], task["attempt"], task["restart"])
+            if task["container"] and run not in seen:
+                # A run that began while we looked on is told from its beginning.
+                mine: Wanted = wanted if first else {**wanted, "tail": None}
+                seen.add(run)
+                reading += 1
+                args = (client, task["id"], mine, lines)
+                threading.Thread(target=_follow_one, args=args, daemon=True).start()
+        first = False
+        if not reading and all(t["state"] in ENDED for t in tasks):
+            return
+        for line in _what_came(lines):
+            if line is None:
+                reading -= 1
+            else:
+                yield line
 
 
-def _follow_one(client: Client, name: str, tail: int | None, lines: queue.Queue[Line]) -> None:
-    from cube.client import ClientError
+def _what_came(lines: queue.Queue[Line]) -> Iterator[Line]:
+    """What is in the queue, for about a second at a time."""
+    end = time.monotonic() + LOOK_SECONDS
+    with suppress(queue.Empty):
+        while (left := end - time.monotonic()) > 0:
+            yield lines.get(timeout=left)
+
+
+def _follow_one(client: Client, name: str, wanted: Wanted, lines: queue.Queue[Line]) -> None:
+    from cube.client import ApiProblem, ClientError
 
     try:
-        for line in _lines(client.logs(name, follow=True, tail=tail)):
+        for line in _lines(client.logs(name, follow=True, **wanted)):
             lines.put((name, line))
+    except ApiProblem as problem:
+        if problem.exit_code != ExitCode.NOT_FOUND:  # it has gone with its container
+            lines.put((name, f"(no more output: {problem})\n".encode()))
     except ClientError as error:
         lines.put((name, f"(no more output: {error})\n".encode()))
     finally:
@@ -141,26 +191,38 @@ def _write(piece: bytes) -> None:
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on as things happen, until Ctrl-C.")
 @click.option(
-    "--after", type=click.IntRange(min=0), default=0, metavar="REV", help="Only after a revision."
+    "--after",
+    type=PLACE,
+    default=(None, 0),
+    metavar="[EPOCH-]REV",
+    help="Only after a revision; with its epoch, told from the start if that history is gone.",
 )
 @click.option("--job", metavar="JOB", help="Only of this job.")
 @connection.state_dir_option
 @output_option
-def events(follow: bool, after: int, job: str | None, state_dir: Path, output: str) -> None:
-    """Show what happened, oldest first."""
+def events(
+    follow: bool, after: tuple[int | None, int], job: str | None, state_dir: Path, output: str
+) -> None:
+    """Show what happened, oldest first.
+
+    To go on later, name the epoch and the revision of the last one seen (-o json shows both). A
+    store that was restored or lost has another history: it is told from its beginning then, after
+    a line that says so.
+    """
+    epoch, revision = after
     with connection.connected(state_dir) as client:
         if follow:
-            for event in client.follow_events(after=after, job=job):
+            for event in client.follow_events(after=revision, epoch=epoch, job=job):
                 _show_event(event, output)
             note("the manager has stopped")
             return
-        found = client.events(after=after, job=job)
+        found = client.events(after=revision, epoch=epoch, job=job)
     if output == "json":
         print_json(found)
         return
     if not found:
         of_job = f" of a job {job}" if job else ""
-        note(f"no events{of_job}" + (f" after revision {after}" if after else ""))
+        note(f"no events{of_job}" + (f" after revision {revision}" if revision else ""))
     for event in found:
         _show_event(event, output)
 

@@ -13,6 +13,7 @@ from cube.cli import connection, tables
 from cube.cli.exits import ExitCode, Failure, warn
 from cube.cli.printing import (
     clear_screen,
+    on_terminal,
     output_option,
     print_json,
     print_json_line,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cube.views import TaskView
 
 WATCH_SECONDS = 1.0
+TOP_SECONDS = 2.0  # nodes measure every 5 s
 
 
 @click.command()
@@ -160,3 +162,54 @@ def nodes(state_dir: Path, output: str) -> None:
         print_json(found)
     else:
         print_table(tables.NODE_COLUMNS, tables.node_rows(found))
+
+
+@click.group()
+def top() -> None:
+    """Show what nodes or tasks use, again and again."""
+
+
+once_option = click.option("--once", is_flag=True, help="Show it once; so it is in a pipe.")
+
+
+@top.command("nodes")
+@once_option
+@connection.state_dir_option
+@output_option
+def top_nodes(once: bool, state_dir: Path, output: str) -> None:
+    """Show what machines use, beside what their tasks have reserved."""
+
+    def show(found: Any) -> None:
+        print_table(tables.LOAD_COLUMNS, tables.load_rows(found))
+
+    with connection.connected(state_dir) as client:
+        _again(client.nodes, show, output, once=once)
+
+
+@top.command("tasks")
+@once_option
+@connection.state_dir_option
+@output_option
+def top_tasks(once: bool, state_dir: Path, output: str) -> None:
+    """Show what tasks use and what they have reserved, the hungriest first."""
+
+    def show(found: Any) -> None:
+        print_table(tables.USAGE_COLUMNS, tables.usage_rows(found))
+
+    with connection.connected(state_dir) as client:
+        _again(client.usage, show, output, once=once)
+
+
+def _again(look: Look, show: Show, output: str, *, once: bool) -> None:
+    """Show it every few seconds on a terminal, until Ctrl-C; else once."""
+    while True:
+        seen = look()
+        if output == "json":
+            print_json(seen)
+        else:
+            if not once and on_terminal():
+                clear_screen()
+            show(seen)
+        if once or output == "json" or not on_terminal():
+            return
+        time.sleep(TOP_SECONDS)

@@ -5,8 +5,8 @@ Pure; prints nothing. `-o json` prints the views themselves, so nothing is only 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Literal
 
 from cube.cli.printing import local_time
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         EventView,
         FieldChange,
         JobView,
+        MachineView,
         NodeView,
         NowView,
         PolicyPlan,
@@ -27,15 +28,21 @@ if TYPE_CHECKING:
         SizeView,
         TaskView,
         TokenView,
+        UsageView,
     )
 
 Rows = list[tuple[object, ...]]
+_Resource = Literal["cpu_milli", "memory_mib", "disk_mib"]
 
 JOB_COLUMNS: Final = ("job", "state", "version", "ready", "reason")
 SERVICE_COLUMNS: Final = ("service", "kind", "image", "ready", "cpu", "memory", "ports")
 TOKEN_COLUMNS: Final = ("name", "may", "created", "expires")
 TASK_COLUMNS: Final = ("task", "state", "node", "ports", "since", "reason")
 NODE_COLUMNS: Final = ("node", "state", "engine", "tasks", "cpu", "memory", "disk", "gpu", "note")
+LOAD_COLUMNS: Final = (
+    "node", "tasks", "cpu used", "cpu reserved", "memory used", "memory reserved", "disk used"
+)  # fmt: skip
+USAGE_COLUMNS: Final = ("task", "node", "cpu", "of", "memory", "of")
 UNKNOWN_COLUMNS: Final = ("node", "task", "container", "state")
 SCORE_COLUMNS: Final = ("node", "score", "")
 SIGNS: Final = {
@@ -169,6 +176,47 @@ def token_rows(tokens: Iterable[TokenView]) -> Rows:
             "never" if t["expires"] is None else local_time(t["expires"]),
         )
         for t in tokens
+    ]
+
+
+def load_rows(nodes: Iterable[NodeView]) -> Rows:
+    """One row for each node: what its machine uses, beside what its tasks asked for."""
+    return [
+        (
+            n["name"],
+            n["tasks"],
+            *_of_machine(n["machine"], "cpu_milli", cores),
+            f"{cores(n['used']['cpu_milli'])}/{cores(n['capacity']['cpu_milli'])}",
+            *_of_machine(n["machine"], "memory_mib", mib),
+            f"{mib(n['used']['memory_mib'])}/{mib(n['capacity']['memory_mib'])}",
+            *_of_machine(n["machine"], "disk_mib", mib),
+        )
+        for n in nodes
+    ]
+
+
+def _of_machine(
+    machine: MachineView | None, what: _Resource, show: Callable[[int], str]
+) -> tuple[str]:
+    if machine is None:
+        return ("-",)
+    used, capacity = machine["used"][what], machine["capacity"][what]
+    share = f" {used / capacity:.0%}" if capacity else ""
+    return (f"{show(used)}/{show(capacity)}{share}",)
+
+
+def usage_rows(usage: Iterable[UsageView]) -> Rows:
+    """One row for each task, the hungriest first."""
+    return [
+        (
+            u["task"],
+            u["node"],
+            cores(u["cpu_milli"]),
+            cores(u["needs"]["cpu_milli"]),
+            mib(u["memory_mib"]),
+            mib(u["needs"]["memory_mib"]),
+        )
+        for u in sorted(usage, key=lambda u: (-u["cpu_milli"], -u["memory_mib"]))
     ]
 
 

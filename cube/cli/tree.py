@@ -26,6 +26,7 @@ from cube.cli import (
     shell,
     tokens,
 )
+from cube.cli.exec import run_exec
 from cube.cli.exits import ReaderLeft
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -81,11 +82,18 @@ cube.add_section(
     revising.restart,
     revising.rollback,
     revising.wait,
+    run_exec,
     changing.stop,
     changing.rm,
 )
 cube.add_section(
-    "Look", looking.status, looking.nodes, following.logs, following.events, explaining.explain
+    "Look",
+    looking.status,
+    looking.nodes,
+    looking.top,
+    following.logs,
+    following.events,
+    explaining.explain,
 )
 cube.add_section("Plan", planning.plan, files.validate, files.schema)
 cube.add_section("Look after the cluster", operating.node, tokens.token, changing.recover)

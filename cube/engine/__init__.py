@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from cube.engine.capacity import machine_gpus
+from cube.engine.session import Session, Wish
 from cube.messages import (
     Discard,
     EngineDown,
@@ -25,6 +26,7 @@ from cube.messages import (
     Kill,
     List,
     Listed,
+    MachineMeasured,
     Measured,
     NodeInfo,
     Progress,
@@ -36,7 +38,7 @@ from cube.spec import TaskSpec
 from cube.task import TaskName
 
 Order = List | Run | Kill | Discard
-Told = Started | Exited | Progress | Health | Listed | EngineDown | Measured
+Told = Started | Exited | Progress | Health | Listed | EngineDown | Measured | MachineMeasured
 Emit = Callable[[Told], None]
 EngineKind = Literal["docker", "process"]
 
@@ -47,6 +49,10 @@ class EngineUnavailable(Exception):
 
 class NoSuchRun(LookupError):
     """The engine holds nothing of that task."""
+
+
+class CannotExecute(Exception):
+    """A command cannot be run beside a task; the text says why."""
 
 
 class Engine(Protocol):
@@ -94,6 +100,14 @@ class Engine(Protocol):
 
         Raises:
             NoSuchRun: there is nothing of this task here.
+        """
+
+    def execute(self, task: str, wish: Wish) -> Session:
+        """Run a command beside a task's newest run.
+
+        Raises:
+            NoSuchRun: nothing of this task runs here.
+            CannotExecute: it runs, but the command cannot.
         """
 
     def purge(self) -> None:

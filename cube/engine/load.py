@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -17,7 +18,8 @@ from cube.engine import Emit
 from cube.engine.capacity import MIB
 from cube.engine.pool import Pool
 from cube.engine.process.shim import stat_fields
-from cube.messages import Measured
+from cube.messages import MachineMeasured, Measured, RunKey
+from cube.task import MachineUse, TaskUse
 
 LOAD_SECONDS = 5.0
 CPU_STEP_MILLI = 10  # smaller changes, and those of 1 MiB, are not worth a message
@@ -43,6 +45,7 @@ class Meter(Generic[K]):
         emit: Emit,
         sample: Callable[[], Mapping[K, Usage] | None],
         seconds: float = LOAD_SECONDS,
+        machine: Callable[[], MachineUse] | None = None,
     ) -> None:
         """Goes on for as long as the pool.
 
@@ -51,7 +54,9 @@ class Meter(Generic[K]):
             emit: tells the worker.
             sample: what each running run uses; None where that cannot be seen.
             seconds: between measurements.
+            machine: what the whole machine uses; None where that cannot be seen.
         """
+        self._machine = machine
         self._pool, self._emit, self._sample, self._seconds = pool, emit, sample, seconds
         self._before: tuple[float, Mapping[K, Usage]] | None = (time.monotonic(), {})
         self._told: Measured | None = Measured(0, 0)
@@ -67,6 +72,8 @@ class Meter(Generic[K]):
 
     def _measure(self) -> None:
         self._pool.submit(self, self._measure, self._seconds)
+        if self._machine is not None:
+            self._emit(MachineMeasured(self._machine()))
         usage = self._sample()
         if usage is None:
             return
@@ -92,7 +99,21 @@ def load_between(before: Mapping[K, Usage], now: Mapping[K, Usage], seconds: flo
         for key, usage in now.items()
     )
     milli = min(round(used / seconds * 1000), (os.cpu_count() or 1) * 1000)
-    return Measured(milli, round(sum(usage.memory_bytes for usage in now.values()) / MIB))
+    tasks = (
+        TaskUse(key.uid, key.attempt, _milli(before.get(key, nothing), usage, seconds), _mib(usage))
+        for key, usage in now.items()
+        if isinstance(key, RunKey)
+    )
+    memory = round(sum(usage.memory_bytes for usage in now.values()) / MIB)
+    return Measured(milli, memory, tuple(sorted(tasks)))
+
+
+def _milli(before: Usage, now: Usage, seconds: float) -> int:
+    return round(max(0.0, now.cpu_seconds - before.cpu_seconds) / seconds * 1000)
+
+
+def _mib(usage: Usage) -> int:
+    return round(usage.memory_bytes / MIB)
 
 
 def is_news(load: Measured, told: Measured) -> bool:
@@ -101,7 +122,15 @@ def is_news(load: Measured, told: Measured) -> bool:
         abs(load.cpu_load_milli - told.cpu_load_milli) > CPU_STEP_MILLI
         or abs(load.memory_load_mib - told.memory_load_mib) > MEMORY_STEP_MIB
         or load == Measured(0, 0) != told
+        or any(_differs(*pair) for pair in zip_longest(load.tasks, told.tasks))
     )
+
+
+def _differs(task: TaskUse | None, told: TaskUse | None) -> bool:
+    if task is None or told is None or task[:2] != told[:2]:
+        return True
+    cpu, memory = abs(task.cpu_milli - told.cpu_milli), abs(task.memory_mib - told.memory_mib)
+    return cpu > CPU_STEP_MILLI or memory > MEMORY_STEP_MIB
 
 
 # --- plain processes ---------------------------------------------------------------------

@@ -62,14 +62,14 @@ class Fleet(Columns):
         self._ports = HostPorts()
         self.devices = Devices()  # GPUs; written by the fleet alone
         self._attributes = Attributes(self._infos)
-        self._changes = Changes(_REMEMBERED)
+        self.changes = Changes(_REMEMBERED)  # written by the fleet alone
 
     # --- reading -------------------------------------------------------------------------
 
     @property
     def revision(self) -> int:
         """Rises with every change of a row."""
-        return self._changes.revision
+        return self.changes.revision
 
     @property
     def names(self) -> list[str]:
@@ -107,13 +107,13 @@ class Fleet(Columns):
 
     def changed_since(self, revision: int) -> tuple[NodeRow, ...]:
         """The rows changed after `revision`, by row; every row for 0 or a revision long past."""
-        changed = self._changes.since(revision) if revision else None
+        changed = self.changes.since(revision) if revision else None
         rows = range(len(self)) if changed is None else sorted(set(changed.tolist()))
         return tuple(self.node_row(row) for row in rows)
 
     def rows_since(self, revision: int) -> Rows | None:
         """The rows changed after `revision`, with repeats; None: look at all of them."""
-        return self._changes.since(revision)
+        return self.changes.since(revision)
 
     def column(self, attribute: str) -> Column:
         """Values of `node.name`, `node.datacenter`, `node.labels.KEY`, ... as numbers."""
@@ -122,6 +122,10 @@ class Fleet(Columns):
     def sharing_host(self, row: int) -> Sequence[int]:
         """The rows on the host of `row`, itself included: they share its host ports."""
         return self._ports.neighbours(row)
+
+    def port_free(self, row: int, port: Port) -> bool:
+        """Does nobody on the row's host hold the port?"""
+        return self._ports.free(row, (port,))
 
     def blocked_by(self, port: Port) -> list[int]:
         """The rows on whose host `port` is in use."""
@@ -178,7 +182,7 @@ class Fleet(Columns):
             self._ports.replace(i, row.ports)
             self._note_host(i)
         else:
-            self._changes.note(i)
+            self.changes.note(i)
 
     def _shows(self, row: NodeRow) -> bool:
         """Is the row what we have already? Compared cell by cell: rounds repeat many rows."""
@@ -199,7 +203,7 @@ class Fleet(Columns):
         """The row (known, or the next one) is the node `info`."""
         if row == self.capacity:
             self._grow(self.capacity)
-            self._changes.remember(max(_REMEMBERED, self.capacity))
+            self.changes.remember(max(_REMEMBERED, self.capacity))
         if row == len(self):
             self._infos.append(info)
             self.count += 1
@@ -219,11 +223,11 @@ class Fleet(Columns):
     def _note_host(self, row: int) -> None:
         """Ports changed: whoever shares the host may fit differently now."""
         for neighbour in self._ports.neighbours(row):
-            self._changes.note(neighbour)
+            self.changes.note(neighbour)
 
     def touch(self, row: int) -> None:
         """Count the row as changed, so that it is told again."""
-        self._changes.note(row)
+        self.changes.note(row)
 
     def take(self, row: int, demand: Demand, gpus: tuple[int, ...] = ()) -> None:
         """A task of `demand` holds its resources on this row from now on, and these GPUs.
@@ -242,7 +246,7 @@ class Fleet(Columns):
             self._ports.take(row, demand.ports)
             self._note_host(row)
         else:
-            self._changes.note(row)
+            self.changes.note(row)
 
     def give(self, row: int, demand: Demand, gpus: tuple[int, ...] = ()) -> None:
         """The exact inverse of `take`."""
@@ -254,23 +258,24 @@ class Fleet(Columns):
             assert demand.gpu is not None, f"GPUs {gpus} of a task that needs none"
             self.devices.give(row, demand.gpu.milli, gpus)
             self._gpu[row] += len(gpus) * demand.gpu.milli
-        assert min(self._tasks[row], *self.used_of(row)) >= 0, (
-            f"{self._infos[row].name} was given back more than was taken"
-        )
+        cpu, memory, disk, _ = self._size_cells
+        held = self._cpu[row] <= cpu[row] and self._memory[row] <= memory[row]
+        held = held and self._disk[row] <= disk[row] and self._tasks[row] >= 0
+        assert held, f"{self._infos[row].name} was given back more than was taken"
         if demand.ports:
             self._ports.give(row, demand.ports)
             self._note_host(row)
         else:
-            self._changes.note(row)
+            self.changes.note(row)
 
     def set_open(self, row: int, is_open: bool) -> None:
         """May the row take new tasks?"""
         if (self._open[row] != 0) != is_open:
             self._open[row] = is_open
-            self._changes.note(row)
+            self.changes.note(row)
 
     def set_load(self, row: int, cpu_load_milli: int) -> None:
         """The row's measured CPU load."""
         if self._load[row] != cpu_load_milli:
             self._load[row] = cpu_load_milli
-            self._changes.note(row)
+            self.changes.note(row)

@@ -16,6 +16,7 @@ class Changes:
 
     def __init__(self, remembered: int) -> None:
         self.revision = 0
+        self.latest = -1  # the row that changed last
         self._start = 0  # the revision before the oldest entry
         self._allocate(np.empty(0, np.intp), remembered)
 
@@ -29,7 +30,7 @@ class Changes:
         """The row changed."""
         if self._end == len(self._entries):
             self.remember(len(self._entries) // 2)
-        self._cells[self._end] = row
+        self._cells[self._end] = self.latest = row
         self._end += 1
         self.revision += 1
 

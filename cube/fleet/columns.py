@@ -59,6 +59,7 @@ class Columns:
         self._size_cells = tuple(column.data for column in self._size.T)
         self._shown = tuple(map(_read_only, (self._size, self._room, self._counts)))
         self._shown_kind = _read_only(self._kind)
+        self._kind_cells = self._kind.data
 
     def __len__(self) -> int:
         return self.count
@@ -158,6 +159,10 @@ class Columns:
         """How many different capacities rows have or had."""
         return len(self._kinds)
 
+    def kind_of(self, row: int) -> int:
+        """Which of `kinds` the row's capacity is."""
+        return self._kind_cells[row]
+
     def kind_at(self, rows: Rows) -> Rows:
         """Which of `kinds` the capacities of `rows` are; same shape."""
         return self._kind.take(rows)
@@ -166,6 +171,11 @@ class Columns:
     def free_cells(self) -> tuple[memoryview, memoryview, memoryview, memoryview]:
         """Free CPU, memory, disk and GPU by cell, for loops; good while `capacity` is."""
         return self._cpu, self._memory, self._disk, self._gpu
+
+    @property
+    def open_cells(self) -> memoryview:
+        """1 where open."""
+        return self._open
 
     @property
     def size_cells(self) -> tuple[memoryview, ...]:
@@ -192,6 +202,11 @@ class Columns:
         A task fits where this is at least (cpu, memory, disk, 1).
         """
         return self._room.take(rows, axis=0)
+
+    def room_of(self, row: int) -> Ints:
+        """The same of one row, shape (4,); shows later changes."""
+        room: Ints = self._room[row]
+        return room
 
     def _view(self, table: int, column: int) -> Ints:
         return self._shown[table][: self.count, column]

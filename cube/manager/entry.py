@@ -11,8 +11,9 @@ from functools import cache
 from typing import NamedTuple
 
 from cube.messages import FENCE_SECONDS, Fact, NodeInfo, Wanted, resend_seconds
-from cube.task import NodeState, Task
+from cube.task import MachineUse, NodeState, Task, TaskUse
 
+DISK_SHARE = 0.9  # of a machine's disk: beyond, its node takes no new tasks
 DRIFT = 0.01  # of any clock against any other
 
 
@@ -64,3 +65,11 @@ class Entry:
     unknown: dict[str, Fact] = field(default_factory=dict)  # containers that we never knew
     discard: set[str] = field(default_factory=set)  # those that an operator decided to remove
     engine_error: str = ""
+    machine: MachineUse | None = None  # as last measured, as is what each task uses
+    usage: tuple[TaskUse, ...] = ()
+
+    @property
+    def disk_full(self) -> bool:
+        """Is so little of the machine's disk left that new tasks might fail for it?"""
+        machine = self.machine
+        return machine is not None and machine.disk_mib > DISK_SHARE * machine.disk_of_mib > 0

@@ -293,7 +293,8 @@ class Ledger:
 
     def event(self, kind: str, text: str, *, job: str = "", task: str = "", node: str = "") -> None:
         """Write a line of history."""
-        self._save(Event(self.next_revision(), self.now, kind, text, job, task, node))
+        revision = self.next_revision()
+        self._save(Event(revision, self.now, kind, text, job, task, node, self.epoch))
 
     def task_event(self, kind: str, text: str, task: Task) -> None:
         """Write a line of history about a task."""

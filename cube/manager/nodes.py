@@ -129,6 +129,7 @@ class Nodes:
         if row is None:
             return
         works = entry.state is NodeState.ALIVE and entry.trusted and not entry.engine_error
+        works = works and not entry.disk_full
         is_open = works and entry.name not in self._ledger.draining
         if is_open and not self._ledger.fleet.open[row]:
             self._ledger.opened = True
@@ -160,6 +161,8 @@ class Nodes:
         if report.engine_error != entry.engine_error:
             entry.engine_error = report.engine_error
             self.open_or_close(entry)
+        if report.whole and report.machine is not None:
+            self._measured(entry, report)
         if entry.info is not None and entry.state is not NodeState.ALIVE:
             fresh = self._ledger.now - entry.numbered_at <= self.grants.interval
             if entry.confirmed or fresh or entry.state is NodeState.LOST:
@@ -180,6 +183,15 @@ class Nodes:
             self._owe(entry)
         return changed
 
+    def _measured(self, entry: Entry, report: Report) -> None:
+        """Keep what was measured, for those who look; a full disk closes the node."""
+        was_full = entry.disk_full
+        entry.machine, entry.usage = report.machine, report.usage
+        if entry.disk_full is not was_full:
+            mark("disk-full" if entry.disk_full else "disk-freed")
+            self._ledger.event("node.disk", f"{entry.name}: {_of_disk(entry)}", node=entry.name)
+            self.open_or_close(entry)
+
     def _merge(self, entry: Entry, report: Report) -> None:
         """Take in what the report says; what was taken in before, of a task as it is, is old."""
         ledger, unknown = self._ledger, entry.unknown
@@ -187,9 +199,11 @@ class Nodes:
         for fact in report.facts:
             uid = fact.uid
             told = entry.seen.get(uid)
+            task = None if told is None else told[1]
             if (
                 told is None
-                or told[1] is not ledger.task_of(uid)
+                or task is None
+                or ledger.tasks.get(task.id) is not task
                 or (told[0] is not fact and told[0] != fact)
             ):
                 if not merge(ledger, fact, report):
@@ -360,6 +374,7 @@ class Nodes:
         """The node as users see it; `drain` says how far it has been emptied, if it is to be."""
         row = self._ledger.fleet.row_of(entry.name)
         info = None if row is None else self._ledger.fleet.info(row)
+        disk = _of_disk(entry) if entry.disk_full else ""
         return Node(
             entry.name,
             entry.state,
@@ -369,10 +384,20 @@ class Nodes:
             "" if info is None else info.engine,
             "" if info is None else info.datacenter,
             () if info is None else info.labels,
-            "; ".join(filter(None, (entry.engine_error, drain))),
+            "; ".join(filter(None, (entry.engine_error, drain, disk))),
             entry.name in self._ledger.draining,
             self._ledger.mark_of(entry.name).deadline,
+            entry.machine,
+            entry.usage,
         )
+
+
+def _of_disk(entry: Entry) -> str:
+    """How full the disk is, and what follows."""
+    assert entry.machine is not None
+    share = entry.machine.disk_mib / entry.machine.disk_of_mib
+    takes = "takes no new tasks" if entry.disk_full else "takes new tasks again"
+    return f"its disk is {share:.0%} full: it {takes}"
 
 
 def _is_here(task: Task | None, fact: Fact, node: str) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from cube.fleet import Fleet, Floats, Rows
 from cube.messages import Question
+from cube.placement.board import Board, Slot, is_plain
 from cube.placement.filters import reject
 from cube.placement.reasons import describe, why_pending
 from cube.placement.scores import PolicyFailure, Shape, scored, shape_of, where
@@ -27,6 +28,7 @@ __all__ = ["Placer", "describe", "why_pending"]
 
 SMALL: Final = 200  # rows up to which every decision records who was turned away
 MEDIUM: Final = 1000  # rows up to which every decision records runners-up
+NEXT_FEW: Final = 4  # rows that are looked at one by one before all rows of a service are marked
 SHAPES: Final = 128  # shapes of demand whose scores are kept
 
 _NOBODY: Final = np.empty(0, np.intp)
@@ -41,7 +43,7 @@ class _Asked:
 
     demand: Demand
     uids: Iterator[str]
-    shape: Shape | None  # None: tied to one node
+    shape: Shape | Slot | None  # None: tied to one node
     spreading: Spreading | None
     failed: Decision | None = None  # the round only takes: what fits nowhere will not fit later
 
@@ -66,6 +68,8 @@ class Placer:
         self._runners_up = runners_up
         self._most = shapes
         self._shapes: dict[tuple[object, ...], Shape] = {}  # least recently used first
+        offers = shapes > 0 and policy.row_local and type(policy).bulk is not Policy.bulk
+        self._board = Board(fleet, policy, shapes) if offers else None
 
     def place(
         self, questions: Sequence[Question], order: Sequence[int], fifo: bool = False
@@ -82,6 +86,7 @@ class Placer:
         """
         services: dict[str, Instances] = {}
         with np.errstate(all="ignore"):
+            self._begin()
             asked = [self._ask(question, services) for question in questions]
             if fifo:
                 return tuple(self._until_one_fails(asked[k] for k in order))
@@ -100,6 +105,7 @@ class Placer:
         """What would be decided now, with runners-up and rejections; takes nothing."""
         question = Question(demand, (uid,), tuple(present))
         with np.errstate(all="ignore"):
+            self._begin()
             return self._decide(uid, self._ask(question, {}), explain=True)
 
     def free(self, row: int, demand: Demand, gpus: tuple[int, ...] = ()) -> None:
@@ -108,6 +114,10 @@ class Placer:
         self.policy.freed(self.fleet, row, demand)
 
     # --- one round -----------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._board is not None:
+            self._board.begin()
 
     def _ask(self, question: Question, services: dict[str, Instances]) -> _Asked:
         demand = question.demand
@@ -120,7 +130,11 @@ class Placer:
             spreading = Spreading(self.fleet, demand, instances)
         return _Asked(demand, iter(question.tasks), shape, spreading)
 
-    def _shape(self, demand: Demand) -> Shape:
+    def _shape(self, demand: Demand) -> Shape | Slot:
+        if self._board is not None and is_plain(demand):
+            slot = self._board.slot(demand)
+            if slot is not None:
+                return slot
         key = (demand.size, demand.ports, demand.constraints, demand.datacenters, demand.gpu)
         shape = self._shapes.pop(key, None) or Shape(self.fleet, self.policy, demand)
         self._shapes[key] = shape
@@ -134,14 +148,22 @@ class Placer:
         if asked.failed is not None:
             why = asked.failed
             return self._unplaced(uid, why.rejections, why.error)
-        decision = self._decide(uid, asked)
-        if decision.row is not None:
-            decision = self._taken(decision, decision.row, asked)
-        if decision.row is None:
+        decision, demand = self._decide(uid, asked), asked.demand
+        row = decision.row
+        if row is None:
             asked.failed = decision
+        elif demand.gpu is None and not self._hooked:
+            self.fleet.take(row, demand)
+            if asked.spreading is not None:
+                asked.spreading.instances.add(row)
+        else:
+            decision = self._taken(decision, row, asked)
+            if decision.row is None:
+                asked.failed = decision
         return decision
 
     def _taken(self, decision: Decision, row: int, asked: _Asked) -> Decision:
+        """Take it, with what the policy has to say about that."""
         demand = asked.demand
         if demand.gpu is not None:
             try:
@@ -210,14 +232,19 @@ class Placer:
             return [], 0
         row = int(scores.argmin())
         score = scores.item(row)
-        self._check(row, score)
+        if not -math.inf < score < math.inf:
+            self._check(row, score)
         feasible = shape.feasible
         if spreading is not None and spreading.turns_away:
             feasible -= shape.feasible_among(spreading.shut())
         if score == math.inf:
             return [], feasible
-        if wanted == 1 and (spreading is None or spreading.welcomes(row)):
-            return [(row, score)], feasible
+        if wanted == 1:
+            if spreading is None or spreading.welcomes(row):
+                return [(row, score)], feasible
+            next_best = _welcome(scores, row, spreading)
+            if next_best is not None:
+                return [next_best], feasible
         for left_out in (_NOBODY,) if spreading is None else spreading.tries(scores):
             best = _lowest(scores, left_out, wanted)
             if best:
@@ -240,6 +267,28 @@ class Placer:
         """Raise PolicyFailure for NaN and -inf; argmin finds these first if there are any."""
         if not score > -math.inf:
             raise PolicyFailure(f"returned {score} for {self.fleet.info(row).name}")
+
+
+def _welcome(scores: Floats, row: int, spreading: Spreading) -> Pick | None:
+    """The lowest row that the rules certainly prefer, if it is among the next few after `row`.
+
+    The vector is marked while looking, and restored.
+    """
+    passed: list[Pick] = []
+    found = None
+    for _ in range(NEXT_FEW):
+        passed.append((row, scores.item(row)))
+        scores[row] = math.inf
+        row = int(scores.argmin())
+        score = scores.item(row)
+        if score == math.inf:
+            break
+        if spreading.welcomes(row):
+            found = (row, score)
+            break
+    for row, score in passed:
+        scores[row] = score
+    return found
 
 
 def _told(policy: Policy, failure: PolicyFailure) -> str:

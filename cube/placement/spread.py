@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -24,29 +25,34 @@ class Instances:
     """How many instances of a service each row holds."""
 
     def __init__(self, present: Iterable[tuple[int, int]]) -> None:
-        self._counts = {row: count for row, count in present if count}
-        self._rows = _NOBODY  # the keys of `_counts`, in order, once asked for
-
-    def at(self, row: int) -> int:
-        """How many there are on `row`."""
-        return self._counts.get(row, 0)
+        self.on = dict(present)  # how many, by row
+        if 0 in self.on.values():
+            self.on = {row: count for row, count in self.on.items() if count}
+        self._rows = _NOBODY  # the keys of `on`, in order, as far as they were asked for
+        self._known = 0
 
     def add(self, row: int) -> None:
         """One more was placed on `row`."""
-        self._counts[row] = self._counts.get(row, 0) + 1
+        self.on[row] = self.on.get(row, 0) + 1
 
     @property
     def rows(self) -> Rows:
         """The rows that hold any."""
-        held = len(self._counts)
-        if held > len(self._rows):
-            self._rows = np.fromiter(self._counts, np.intp, held)
-        return self._rows
+        held = len(self.on)
+        if held > self._known:
+            if held > len(self._rows):
+                longer = np.empty(2 * held, np.intp)
+                longer[: self._known] = self._rows[: self._known]
+                self._rows = longer
+            new = islice(self.on, self._known, None)
+            self._rows[self._known : held] = np.fromiter(new, np.intp, held - self._known)
+            self._known = held
+        return self._rows[:held]
 
     @property
     def counts(self) -> Ints:
         """How many each of `rows` holds."""
-        return np.fromiter(self._counts.values(), np.int64, len(self._counts))
+        return np.fromiter(self.on.values(), np.int64, len(self.on))
 
 
 class Spreading:
@@ -57,6 +63,7 @@ class Spreading:
 
     def __init__(self, fleet: Fleet, demand: Demand, instances: Instances) -> None:
         self.instances = instances
+        self._on = instances.on
         self._fleet = fleet
         self._mode = demand.spread.mode
         self._by = demand.spread.by
@@ -66,7 +73,7 @@ class Spreading:
 
     def welcomes(self, row: int) -> bool:
         """Is `row` certainly among those that the rules prefer? Cheap; False: look closer."""
-        held = self.instances.at(row)
+        held = self._on.get(row, 0)
         if held or not self._by_node:
             return self._mode == "none" and held < self._limit
         return True

@@ -4,6 +4,7 @@
 cites its source and gives its formula.
 """
 
+from cube.policies.bulk import Bulk
 from cube.policies.fit import BestFit, FirstFit, WorstFit
 from cube.policies.fragmentation import Fgd
 from cube.policies.opportunity import Epvm, EpvmBook, EpvmPaper
@@ -13,6 +14,7 @@ from cube.policies.turns import Greedy, Random, RoundRobin
 
 __all__ = [
     "BestFit",
+    "Bulk",
     "Epvm",
     "EpvmBook",
     "EpvmPaper",

@@ -78,7 +78,9 @@ class Fgd(Policy):
         return self._version
 
     def score(self, fleet: Fleet, demand: Demand, rows: Rows) -> Floats:
-        """How much more of the free GPUs is fragmented."""
+        """How much more of the free GPUs is fragmented; nothing where there is none."""
+        if not fleet.devices.models:
+            return np.zeros(len(rows))
         return self._cost(self._added(fleet, demand, rows).min(axis=1))
 
     def gpus(self, fleet: Fleet, row: int, demand: Demand) -> tuple[int, ...]:
@@ -86,7 +88,8 @@ class Fgd(Policy):
         if demand.gpu is None or demand.gpu.milli == WHOLE_GPU_MILLI:
             return super().gpus(fleet, row, demand)
         added = self._added(fleet, demand, np.array([row]))[0]
-        return (int(self._cost(added).argmin()),)
+        fitting = np.flatnonzero(added != _NEVER)
+        return (int(fitting[self._cost(added[fitting]).argmin()]),)
 
     def _cost(self, added: Ints) -> Floats:
         """The score of N times the added fragmentation."""

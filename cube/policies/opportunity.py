@@ -22,6 +22,7 @@ from typing import Final
 import numpy as np
 
 from cube.fleet import Fleet, Floats, Rows
+from cube.policies.bulk import Bulk
 from cube.policies.policy import Policy, PolicyError
 from cube.policies.powers import Load, Powers
 from cube.spec import Demand
@@ -51,6 +52,10 @@ class OpportunityCost(Policy):
         """The marginal cost; a row too small for the task costs what is beyond its capacity."""
         return self._costs_of(fleet, self.load(fleet, demand)).of(demand, rows)
 
+    def bulk(self, fleet: Fleet) -> Bulk:
+        """The same costs, for many demands at once."""
+        return ManyCosts(self, self._costs_of(fleet, self.load(fleet)))
+
     def _costs_of(self, fleet: Fleet, load: Load) -> MarginalCosts:
         costs = self._costs.get(load.dimensions)
         if costs is None or costs.fleet is not fleet or costs.load is not load:
@@ -64,7 +69,7 @@ class MarginalCosts:
     def __init__(self, fleet: Fleet, load: Load) -> None:
         self.fleet = fleet
         self.load = load
-        self._powers = Powers(fleet, load)
+        self.powers = Powers(fleet, load)
         self._factors: dict[tuple[int, ...], Floats] = {}  # by demand
 
     def of(self, demand: Demand, rows: Rows) -> Floats:
@@ -74,7 +79,7 @@ class MarginalCosts:
         factors = self._factors.get(size)
         if factors is None or len(factors) != fleet.kind_count:
             factors = self._factor(demand, size)
-        terms = (self._powers.at(rows) * factors.take(fleet.kind_at(rows), axis=0)).T
+        terms = (self.powers.at(rows) * factors.take(fleet.kind_at(rows), axis=0)).T
         total: Floats = terms[0]
         for term in terms[1:]:  # in this order, which NumPy's own sums do not promise
             total = total + term
@@ -87,6 +92,84 @@ class MarginalCosts:
         factors = np.array([self.load.factors(demand, kind) for kind in self.fleet.kinds])
         self._factors[size] = factors
         return factors
+
+
+class ManyCosts(Bulk):
+    """Marginal costs of demands in slots, none of which needs a GPU."""
+
+    def __init__(self, policy: OpportunityCost, costs: MarginalCosts) -> None:
+        self._policy = policy
+        self._costs = costs
+        self._fleet = costs.fleet
+        self._powers = costs.powers
+        self._demands: list[Demand] = []
+        self._factors = np.zeros((0, costs.load.dimensions, 0))  # kind, dimension, slot
+        self._arrange()
+
+    def is_true(self) -> bool:
+        """Load is still measured in the same way."""
+        return self._policy.load(self._fleet) is self._costs.load
+
+    def enter(self, slot: int, demand: Demand) -> None:
+        """The slot holds `demand`."""
+        if slot == len(self._demands):
+            self._demands.append(demand)
+        self._demands[slot] = demand
+        kinds, dimensions, _ = self._factors.shape
+        if slot >= self._factors.shape[2]:
+            wider = np.zeros((kinds, dimensions, 2 * slot + 8))
+            wider[:, :, : self._factors.shape[2]] = self._factors
+            self._factors = wider
+        self._factor(slot, range(kinds))
+        self._arrange()
+
+    def score_row(self, row: int) -> Floats:
+        """Products and sums in the order of `MarginalCosts.of`."""
+        kind = self._fleet.kind_of(row)
+        if kind >= len(self._used):
+            self._meet_kinds()
+        np.multiply(self._used[kind], self._powers.of(row), self._terms)
+        total = np.add(self._first, self._second, self._total)
+        for line in self._others:
+            np.add(total, line, total)
+        return total
+
+    def score_rows(self, rows: Rows) -> Floats:
+        """The same for many rows."""
+        kinds = self._fleet.kind_at(rows)
+        if len(rows) and int(kinds.max()) >= len(self._used):
+            self._meet_kinds()
+        terms = self._used.take(kinds, axis=0) * self._powers.at(rows)[:, :, np.newaxis]
+        total: Floats = terms[:, 0]
+        for dimension in range(1, terms.shape[1]):
+            total = total + terms[:, dimension]
+        return total.T
+
+    def score_slot(self, slot: int, rows: Rows) -> Floats:
+        """The same for one slot."""
+        return self._costs.of(self._demands[slot], rows)
+
+    def _meet_kinds(self) -> None:
+        """Nodes of capacities have joined that none had before."""
+        known, dimensions, width = self._factors.shape
+        more = np.zeros((self._fleet.kind_count - known, dimensions, width))
+        self._factors = np.concatenate([self._factors, more])
+        for slot in range(len(self._demands)):
+            self._factor(slot, range(known, len(self._factors)))
+        self._arrange()
+
+    def _factor(self, slot: int, kinds: range) -> None:
+        sizes, load = self._fleet.kinds, self._costs.load
+        for kind in kinds:
+            self._factors[kind, :, slot] = load.factors(self._demands[slot], sizes[kind])
+
+    def _arrange(self) -> None:
+        """Views and scratch of the slots that there are."""
+        slots = len(self._demands)
+        self._used = np.ascontiguousarray(self._factors[:, :, :slots])
+        self._terms = np.empty((self._factors.shape[1], slots))
+        self._first, self._second, *self._others = self._terms  # two dimensions at least
+        self._total = np.empty(slots)
 
 
 class Epvm(OpportunityCost):

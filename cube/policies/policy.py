@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias, overload
 
 from cube.fleet import Fleet, Floats, Rows
+from cube.policies.bulk import Bulk
 from cube.spec import Demand
 
 ScoreFunction: TypeAlias = Callable[..., Floats]  # (fleet, task, rows, *, parameters)
@@ -58,6 +59,13 @@ class Policy(ABC):
 
     def basis(self, fleet: Fleet) -> Hashable:
         """Whatever else all scores depend on: when it changes, no cached score is good."""
+        return None
+
+    def bulk(self, fleet: Fleet) -> Bulk | None:
+        """A faster way to score many demands at once, as of the present `basis`, if there is one.
+
+        Only of policies that are `row_local`, and for demands whose sizes alone decide.
+        """
         return None
 
     def gpus(self, fleet: Fleet, row: int, demand: Demand) -> tuple[int, ...]:

@@ -65,7 +65,12 @@ def power(base: float, exponent: float) -> float:
 
 def powers(base: float, exponents: Floats) -> Floats:
     """`base ** exponent` for each, bit for bit the same however many there are."""
-    return np.array(list(map(power, repeat(base), exponents.tolist())), np.float64)
+    listed = exponents.tolist()
+    try:
+        found = list(map(math.pow, repeat(base), listed))
+    except OverflowError:
+        found = list(map(power, repeat(base), listed))
+    return np.array(found, np.float64)
 
 
 class Powers:
@@ -74,48 +79,69 @@ class Powers:
     def __init__(self, fleet: Fleet, load: Load) -> None:
         self.fleet = fleet
         self.load = load
+        self._changes = fleet.changes
         self._raise_all()
 
     def at(self, rows: Rows) -> Floats:
         """The powers of `rows`, shape (len(rows), dimensions)."""
-        fleet = self.fleet
-        if self._seen != fleet.revision:
-            changed = fleet.rows_since(self._seen)
-            if changed is None or changed.size > fleet.count or fleet.capacity != self._capacity:
-                self._raise_all()
-            else:
-                self._raise(set(changed.tolist()))
+        if self._seen != self._changes.revision:
+            self._catch_up()
         return self._table.take(rows, axis=0)
+
+    def of(self, row: int) -> Floats:
+        """The powers of one row, shape (dimensions, 1)."""
+        behind = self._changes.revision - self._seen
+        if behind == 1 and self._capacity == self.fleet.capacity:
+            self._raise(self._changes.latest)
+        elif behind:
+            self._catch_up()
+        column: Floats = self._columns[row]
+        return column
+
+    def _catch_up(self) -> None:
+        fleet = self.fleet
+        changed = self._changes.since(self._seen)
+        if changed is None or changed.size > fleet.count or fleet.capacity != self._capacity:
+            self._raise_all()
+        else:
+            self._raise_many(np.array(list(set(changed.tolist())), np.intp))
 
     def _raise_all(self) -> None:
         fleet, load = self.fleet, self.load
         self._capacity, self._seen = fleet.capacity, fleet.revision
         self._table = np.ones((fleet.capacity, load.dimensions))
+        self._columns = self._table[:, :, np.newaxis]
         self._cells = [cast("memoryview[float]", dimension.data) for dimension in self._table.T]
         self._resources = [  # jobs come last, if at all
             (fleet.size_cells[r], fleet.free_cells[r], cells)
             for r, cells in zip(load.resources, self._cells, strict=False)
         ]
+        self._raise_many(np.arange(fleet.count))
+
+    def _raise_many(self, rows: Rows) -> None:
+        """Raise `rows`, each of which is there once."""
+        fleet, load = self.fleet, self.load
         shares = []
         for r in load.resources:
-            size, free = fleet.size_columns[r], fleet.free_columns[r]
+            size, free = fleet.size_columns[r][rows], fleet.free_columns[r][rows]
             shares.append(np.where(size > 0, (size - free) / np.maximum(size, 1), 0.0))
         if load.jobs_limit:
-            shares.append(fleet.tasks / load.jobs_limit)
+            shares.append(fleet.tasks[rows] / load.jobs_limit)
         for dimension, share in zip(self._table.T, shares, strict=True):
-            dimension[: fleet.count] = powers(load.base, share)
+            dimension[rows] = powers(load.base, share)
+        self._seen = self._changes.revision
 
-    def _raise(self, rows: set[int]) -> None:
-        fleet, base, jobs_limit = self.fleet, self.load.base, self.load.jobs_limit
-        for row in rows:
-            for size, free, cells in self._resources:
-                capacity = size[row]
-                try:
-                    cells[row] = math.pow(base, (capacity - free[row]) / capacity)
-                except ZeroDivisionError:  # a resource that the node lacks is not loaded
-                    cells[row] = 1.0
-                except OverflowError:
-                    cells[row] = math.inf
-            if jobs_limit:
-                self._cells[-1][row] = power(base, fleet.tasks_of(row) / jobs_limit)
-        self._seen = fleet.revision
+    def _raise(self, row: int) -> None:
+        """The same for one row."""
+        base, jobs_limit = self.load.base, self.load.jobs_limit
+        for size, free, cells in self._resources:
+            capacity = size[row]
+            try:
+                cells[row] = math.pow(base, (capacity - free[row]) / capacity)
+            except ZeroDivisionError:  # a resource that the node lacks is not loaded
+                cells[row] = 1.0
+            except OverflowError:
+                cells[row] = math.inf
+        if jobs_limit:
+            self._cells[-1][row] = power(base, self.fleet.tasks_of(row) / jobs_limit)
+        self._seen = self._changes.revision

@@ -115,7 +115,9 @@ class Choices(Random):
         """The load of those that are drawn; after them the others as they are drawn."""
         drawn = self.draw(rows)
         scores = 1.0 + drawn
-        few = np.argsort(drawn, kind="stable")[: self._choices]
+        few = np.arange(len(rows))
+        if len(rows) > self._choices:
+            few = np.argpartition(drawn, self._choices)[: self._choices]
         left = shares_left(fleet, demand, rows[few], after=False)
         scores[few] = 1.0 - np.fmin.reduce(left, axis=0)
         return scores

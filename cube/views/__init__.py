@@ -28,6 +28,7 @@ from cube.views.shapes import (
     EventView,
     JobView,
     LimitsView,
+    MachineView,
     NodeView,
     PortView,
     RecoveryView,
@@ -37,6 +38,7 @@ from cube.views.shapes import (
     SizeView,
     TaskView,
     UnknownView,
+    UsageView,
 )
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "JobView",
     "LeftView",
     "LimitsView",
+    "MachineView",
     "NewTokenView",
     "NodeView",
     "NowView",
@@ -70,5 +73,6 @@ __all__ = [
     "TaskView",
     "TokenView",
     "UnknownView",
+    "UsageView",
     "VerdictView",
 ]

@@ -10,9 +10,16 @@ from cube import __version__
 from cube.messages import Fact, NodeRow, Snapshot
 from cube.secrets import masked
 from cube.spec import WHOLE_GPU_MILLI
-from cube.task import Node
-from cube.views.shapes import ClusterView, NodeView, RecoveryView, UnknownView
-from cube.views.show import natural, show_size, show_states, show_time
+from cube.task import MachineUse, Node
+from cube.views.shapes import (
+    ClusterView,
+    MachineView,
+    NodeView,
+    RecoveryView,
+    UnknownView,
+    UsageView,
+)
+from cube.views.show import natural, show_needs, show_size, show_states, show_time
 
 Size: TypeAlias = tuple[int, int, int, int]  # CPU, memory, disk, GPU
 
@@ -42,8 +49,38 @@ def show_node(node: Node, row: NodeRow | None) -> NodeView:
         "free": show_size((cpu, memory, disk, gpu)),
         "gpus": [] if row is None else list(row.info.gpus),
         "cpu_load_milli": 0 if row is None else row.cpu_load_milli,
+        "machine": None if node.machine is None else _show_machine(node.machine),
         "ports": [] if row is None else [f"{port}/{protocol}" for port, protocol in row.ports],
     }
+
+
+def _show_machine(use: MachineUse) -> MachineView:
+    return {
+        "used": show_size((use.cpu_milli, use.memory_mib, use.disk_mib, 0)),
+        "capacity": show_size((use.cpu_of_milli, use.memory_of_mib, use.disk_of_mib, 0)),
+        "shared": use.shared,
+    }
+
+
+def show_usage(snapshot: Snapshot) -> list[UsageView]:
+    """What tasks use, by name; those that nobody has measured are left out."""
+    tasks = {(task.uid, task.attempt): task for task in snapshot.tasks if task.state.placed}
+    found: list[UsageView] = []
+    for node in snapshot.nodes:
+        for use in node.usage:
+            task = tasks.get((use.uid, use.attempt))
+            if task is None or task.node != node.name:
+                continue
+            found.append(
+                {
+                    "task": task.id,
+                    "node": node.name,
+                    "cpu_milli": use.cpu_milli,
+                    "memory_mib": use.memory_mib,
+                    "needs": show_needs(task.spec),
+                }
+            )
+    return sorted(found, key=lambda view: natural(view["task"]))
 
 
 def _capacity(row: NodeRow) -> Size:

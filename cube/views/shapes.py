@@ -135,6 +135,24 @@ class JobView(TypedDict):
     services: list[ServiceView]
 
 
+class MachineView(TypedDict):
+    """What a machine uses, Cube's tasks and everything else, of what it has."""
+
+    used: SizeView
+    capacity: SizeView
+    shared: bool  # several nodes are on it
+
+
+class UsageView(TypedDict):
+    """What one task uses now, and what it was placed with."""
+
+    task: str
+    node: str
+    cpu_milli: int
+    memory_mib: int
+    needs: SizeView
+
+
 class NodeView(TypedDict):
     """A node with what it offers and what is taken."""
 
@@ -155,13 +173,15 @@ class NodeView(TypedDict):
     used: SizeView
     free: SizeView
     gpus: list[str]  # the model of each device, by number; "": another node's
-    cpu_load_milli: int  # measured
+    cpu_load_milli: int  # measured: of the machine, or of this node's tasks if it is shared
+    machine: MachineView | None  # None: not measured
     ports: list[str]  # host ports in use, as in 8080/tcp
 
 
 class EventView(TypedDict):
-    """One line of history."""
+    """One line of history. Epoch and revision together name its place."""
 
+    epoch: int
     revision: int
     at: str
     kind: str  # job.submitted, task.placed, node.lost, ...

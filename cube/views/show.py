@@ -37,7 +37,8 @@ def show_size(size: tuple[int, int, int, int]) -> SizeView:
     return {"cpu_milli": cpu, "memory_mib": memory, "disk_mib": disk, "gpu_milli": gpu}
 
 
-def _needs(spec: TaskSpec) -> SizeView:
+def show_needs(spec: TaskSpec) -> SizeView:
+    """What a task of it counts in placement."""
     gpu = 0 if spec.gpu is None else spec.gpu.total_milli
     return show_size((spec.cpu_milli, spec.memory_mib, spec.disk_mib, gpu))
 
@@ -119,7 +120,7 @@ def show_task(task: Task) -> TaskView:
         "ports": _task_ports(task),
         "gpus": list(task.gpus) if task.state.placed else [],
         "container": task.handle,
-        "needs": _needs(spec),
+        "needs": show_needs(spec),
         "revision": task.revision,
         "decision": None if task.decision is None else show_decision(task.decision),
     }
@@ -176,7 +177,7 @@ def show_service(spec: TaskSpec, tasks: Sequence[Task]) -> ServiceView:
         "instances": len(tasks) if spec.kind.is_global else spec.instances,
         "states": show_states(tasks),
         "ready": sum(map(is_ready, tasks)),
-        "needs": _needs(spec),
+        "needs": show_needs(spec),
         "limits": {"cpu_milli": spec.cpu_limit_milli, "memory_mib": spec.memory_limit_mib},
         "ports": _asked_ports(spec.ports),
         "volumes": [mount_text(m) for m in spec.mounts],
@@ -205,6 +206,7 @@ def show_states(tasks: Iterable[Task]) -> dict[str, int]:
 def show_event(event: Event) -> EventView:
     """One line of history."""
     return {
+        "epoch": event.epoch,
         "revision": event.revision,
         "at": show_time(event.at),
         "kind": event.kind,

@@ -27,6 +27,7 @@ from cube.messages import (
     Kill,
     List,
     Listed,
+    MachineMeasured,
     Measured,
     NodeInfo,
     Phase,
@@ -92,7 +93,9 @@ class Worker:
             case Tick():
                 self._tick(now)
             case Measured():
-                self._reports.load = (message.cpu_load_milli, message.memory_load_mib)
+                self._reports.measured(message)
+            case MachineMeasured():
+                self._reports.machine = message.use
             case Health():
                 self._health(message)
             case Progress():

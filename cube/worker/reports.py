@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from zlib import crc32
 
-from cube.messages import Assign, Fact, Generation, NodeInfo, Report, resend_seconds
+from cube.messages import (
+    Assign,
+    Fact,
+    Generation,
+    Measured,
+    NodeInfo,
+    Report,
+    resend_seconds,
+)
+from cube.task import MachineUse, TaskUse
 
 SENT_AT_MOST = 64  # unanswered reports whose sending time is remembered
 FOREVER = float("inf")
@@ -25,7 +34,9 @@ class Reports:
         self._cluster = cluster
         self.life = 0
         self.engine_error = ""  # carried by every report, as is the load
-        self.load = (0, 0)  # milli-cores, MiB
+        self.machine: MachineUse | None = None  # carried by whole reports, as is `_usage`
+        self._usage: tuple[TaskUse, ...] = ()
+        self._load = (0, 0)  # milli-cores, MiB
         self._seq = 0
         self._interval = 1.0
         self._sent: dict[int, float] = {}  # when reports not yet answered were sent
@@ -33,6 +44,10 @@ class Reports:
         self._resend_seconds = resend_seconds(self._interval)
         self._resend_at = FOREVER
         self._whole_at = FOREVER  # until the engine has listed what is there
+
+    def measured(self, load: Measured) -> None:
+        """What the tasks use; the next reports tell it."""
+        self._load, self._usage = (load.cpu_load_milli, load.memory_load_mib), load.tasks
 
     @property
     def due(self) -> float:
@@ -133,5 +148,13 @@ class Reports:
             tuple(facts),
             info,
             self.engine_error,
-            *self.load,
+            *self._whole_load(),
+            *((self.machine, self._usage) if whole else ()),
         )
+
+    def _whole_load(self) -> tuple[int, int]:
+        """What else runs on the machine counts too, unless other nodes may have started it."""
+        machine = self.machine
+        if machine is None or machine.shared:
+            return self._load
+        return (machine.cpu_milli, machine.memory_mib)

@@ -52,8 +52,10 @@ class Telling:
 
     def changes(self, now: float, echoes: Generation | None) -> Report | None:
         """Tell what changed, if anything did."""
+        if not self._changed:
+            return None
         keys, self._changed = self._changed, {}
-        return self.again(keys, now, echoes) if keys else None
+        return self.again(keys, now, echoes)
 
     def again(self, keys: Iterable[Key], now: float, echoes: Generation | None) -> Report | None:
         """Tell of these; before the first whole report there is nothing to change."""

@@ -29,7 +29,6 @@ from cube.messages import (
     Send,
     Snapshot,
     Wake,
-    Wanted,
     worker_name,
 )
 from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
@@ -141,8 +140,7 @@ class KillsAreWanted(Checker):
         super().__init__(ordeal)
         # By worker: what some word to this life of it left out.
         self._unwanted: dict[str, set[tuple[str, int]]] = {}
-        # By worker: the tasks of its latest word, and those of them that are to run.
-        self._latest: dict[str, tuple[tuple[Wanted, ...], set[tuple[str, int]]]] = {}
+        self._latest: dict[str, tuple[Any, ...]] = {}  # by worker: what the latest word rests on
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
         if isinstance(message, Wake):
@@ -155,15 +153,15 @@ class KillsAreWanted(Checker):
                 self._check(actor, effect.message.key)
 
     def _told(self, actor: str, assign: Assign) -> None:
-        unwanted = self._unwanted[actor]
-        tasks, wanted = self._latest.get(actor, ((), set()))
-        if tasks is not assign.tasks:
-            wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
-            unwanted.update((w.uid, w.attempt) for w in assign.tasks if not w.run)
-            self._latest[actor] = (assign.tasks, wanted)
-        for key in self.ordeal.engines[machine_of(actor)].containers:
-            if key[:2] not in wanted and key.uid not in assign.keep:
-                unwanted.add(key[:2])
+        engine = self.ordeal.engines[machine_of(actor)]
+        rests_on = (assign.tasks, assign.keep, tuple(engine.containers))
+        if self._latest.get(actor) == rests_on:
+            return  # it leaves out what the one before left out
+        self._latest[actor] = rests_on
+        wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
+        self._unwanted[actor] |= {(w.uid, w.attempt) for w in assign.tasks if not w.run}
+        here = {(key.uid, key.attempt) for key in engine.containers}
+        self._unwanted[actor] |= {k for k in here - wanted if k[0] not in assign.keep}
 
     def _check(self, actor: str, key: RunKey) -> None:
         containers = self.ordeal.engines[machine_of(actor)].containers

@@ -16,13 +16,15 @@ from cube.messages import (
     Exited,
     Kill,
     List,
+    MachineMeasured,
     NodeInfo,
     Run,
     RunKey,
     Send,
 )
+from cube.task import MachineUse
 
-Trouble = Literal["unreachable", "deaf", "quiet", "refusing", "imageless"]
+Trouble = Literal["unreachable", "deaf", "quiet", "refusing", "imageless", "full"]
 KILLED = 137  # the exit code of what was killed, for want of memory too
 RECONCILE_SECONDS = 20.0  # until a slow reconcile notices what no event told
 
@@ -68,6 +70,7 @@ class FaultyEngine(SimulatedEngine):
         super().__init__(info)
         self._troubles: dict[Trouble, int] = {}  # how many of each are in force
         self._kills: dict[RunKey, Kill] = {}  # ignored so far, repeated at the end
+        self._was_full = False  # has its disk ever been?
 
     def has(self, kind: Trouble) -> bool:
         """Is it in that trouble now?"""
@@ -100,6 +103,8 @@ class FaultyEngine(SimulatedEngine):
             case Kill() if self.has("deaf") and message.key in self._containers:
                 self._kills[message.key] = message
                 return []
+            case List() if self._was_full:  # the live engines measure again and again
+                return self._told([*super().receive(message, now), self._disk()])
             case _:
                 return self._told(super().receive(message, now))
 
@@ -117,9 +122,14 @@ class FaultyEngine(SimulatedEngine):
             self._troubles[message.kind] = count
         if message.kind == "unreachable" and message.on and count == 1:
             return [Send(self._worker, EngineDown("the engine does not answer"))]
+        if message.kind == "full" and message.on and count == 1:
+            self._was_full = True
+            return self._told([self._disk()])
         if message.on or count > 0:
             return []
         effects: list[Effect] = []
+        if message.kind == "full":
+            effects.append(self._disk())
         if message.kind == "deaf":
             kills, self._kills = self._kills, {}
             for kill in kills.values():
@@ -127,6 +137,11 @@ class FaultyEngine(SimulatedEngine):
         if message.kind in ("unreachable", "quiet"):
             effects.append(Send(self._worker, self._listed()))  # as the slow reconcile does
         return self._told(effects)
+
+    def _disk(self) -> Effect:
+        """What is measured of the machine's disk."""
+        use = MachineUse(0, 4000, 0, 8192, 95 if self.has("full") else 40, 100)
+        return Send(self._worker, MachineMeasured(use))
 
     def _refuse(self, run: Run) -> list[Effect]:
         if run.key in self._containers:

@@ -246,6 +246,7 @@ _engine_fault("engine-unreachable", "unreachable", (1.0, 60.0), "An engine does 
 _engine_fault("kill-ignored", "deaf", (2.0, 60.0), "An engine ignores kills for a while.")
 _engine_fault("exit-unseen", "quiet", (5.0, 60.0), "Ends are seen by the slow reconcile only.")
 _engine_fault("start-fails", "refusing", (2.0, 30.0), "An engine cannot start anything.")
+_engine_fault("disk-fills", "full", (5.0, 60.0), "A machine's disk is nearly full for a while.")
 _engine_fault("image-missing", "imageless", (2.0, 30.0), "An image is nowhere to be had.")
 
 

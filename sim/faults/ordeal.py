@@ -168,9 +168,7 @@ class Ordeal:
         self.halted: Counter[str] = Counter()  # actors: faults that let them stand still
         self.deaths: Counter[str] = Counter()  # of each actor
         self.orphans: set[tuple[str, int]] = set()  # attempts that ran when their store was lost
-        self.strays: set[tuple[str, str, int]] = (
-            set()
-        )  # these, by node, and those that were to stop
+        self.strays: set[tuple[str, str, int]] = set()  # by node; these and what was to stop then
         self.troubled: dict[str, float] = {}  # node: when last nobody there could stop a task
         self.disturbed = 0.0  # when last something kept the control plane from placing
         chosen = None if only is None else set(only)
@@ -231,7 +229,8 @@ class Ordeal:
             self.world.start_core(engine_name(node), _always(engine))
             self._start_worker(node)
         self.user.begin(FIRST_SECONDS)
-        self._keep_copies()
+        if any(fault.kind == "store-old" for fault in self.plan):
+            self._keep_copies()
 
     def _strike(self, fault: Fault) -> None:
         if self.healed:

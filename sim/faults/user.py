@@ -77,15 +77,19 @@ class User:
 
     def submit(self, draw: Random) -> None:
         """Submit a job: a new one, or a new version of an old one."""
+        self._submit(draw)
+
+    def _submit(self, draw: Random) -> str:
+        """Submit a job, and tell which."""
         name = f"job-{draw.randrange(self._work.jobs)}"
         if self.asked.get(name) is None:
             name = f"job-{len(self.asked) % self._work.jobs}"
         self.submit_job(JobSpec(name, (self._some_spec(draw),)))
+        return name
 
     def submit_and_stop(self, draw: Random) -> None:
         """Submit a job, and change one's mind while it is starting."""
-        self.submit(draw)
-        name = list(self.asked)[-1]
+        name = self._submit(draw)
         self._world.call_at(self._world.now() + draw.uniform(0.01, 4.0), lambda: self._stop(name))
 
     def scale(self, draw: Random) -> None:

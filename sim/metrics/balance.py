@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.metrics.steps import Floats, Steps, amounts, demanded, from_changes
+from sim.metrics.steps import Floats, Steps, amounts, from_changes
 from sim.metrics.window import Window
 
 
@@ -27,7 +27,7 @@ def allocation_ratio(window: Window, resource: int) -> float:
     Weng et al., Beware of Fragmentation (USENIX ATC 2023), divide by the capacity, which their
     demand exceeds.
     """
-    wanted = demanded(window.seen, resource)
+    wanted = window.demanded[resource]
     capacity = float(window.seen.capacity[:, resource].sum())
     could = window.mean(Steps(wanted.micros, np.minimum(wanted.values, capacity)))
     return window.mean(window.used(resource)) / could if could else math.nan
@@ -67,29 +67,28 @@ def max_over_mean(window: Window, resource: int) -> Steps:
 
 def _moments(window: Window, resource: int) -> tuple[Floats, Floats]:
     """Float64[changes] of the mean of u and of u² over nodes; exactly 0 where nothing is used."""
-    before, after = _shares(window, resource)
+    shares, gains = _shares(window, resource), window.levels.gains
+    none = np.zeros(len(shares))
     nodes = int((window.seen.capacity[:, resource] > 0).sum()) or 1
     used = np.cumsum(amounts(window.seen, resource)) > 0
-    mean = np.where(used, np.cumsum(after - before) / nodes, 0.0)
-    return mean, np.where(used, np.cumsum(after**2 - before**2) / nodes, 0.0)
+    mean = np.where(used, np.cumsum(gains(shares, none)) / nodes, 0.0)
+    return mean, np.where(used, np.cumsum(gains(shares**2, none)) / nodes, 0.0)
 
 
-def _shares(window: Window, resource: int) -> tuple[Floats, Floats]:
-    """How full each change's node is before and after it; 0 where it lacks the resource."""
+def _shares(window: Window, resource: int) -> Floats:
+    """How full each change's node is after it; 0 where it lacks the resource."""
     capacity = window.seen.capacity[window.seen.change_row, resource]
     per_unit = np.where(capacity > 0, 1.0 / np.maximum(capacity, 1), 0.0)
-    before = window.before[:, resource]
-    after = before + amounts(window.seen, resource)
-    return np.asarray(before * per_unit), np.asarray(after * per_unit)
+    return np.asarray(window.levels.after[:, resource] * per_unit)
 
 
 def _fullest(window: Window, resource: int) -> NDArray[np.float64]:
     """The largest u after each change: a heap whose outdated entries are dropped at its top."""
-    _, after = _shares(window, resource)
+    rows = window.seen.change_row.tolist()
     current = [0.0] * len(window.seen.node_names)
     heap = [(0.0, row) for row in range(len(current))]
     largest = []
-    for row, share in zip(window.seen.change_row.tolist(), after.tolist(), strict=True):
+    for row, share in zip(rows, _shares(window, resource).tolist(), strict=True):
         current[row] = share
         heapq.heappush(heap, (-share, row))
         if len(heap) > 4 * len(current) + 64:

@@ -14,7 +14,8 @@ from sim.errors import InputError
 from sim.metrics import balance, packing
 from sim.metrics.curves import CPU, MEMORY
 from sim.metrics.metric import Better, Figure, Function, Measure, Metric
-from sim.metrics.packing import CLASSES, WAITED_SECONDS
+from sim.metrics.packing import WAITED_SECONDS
+from sim.metrics.sizes import CLASSES
 from sim.metrics.steps import Floats, Ints, Steps
 from sim.metrics.window import Window
 

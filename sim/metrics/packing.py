@@ -11,13 +11,9 @@ from functools import partial
 import numpy as np
 
 from sim.metrics.metric import Figure
-from sim.metrics.steps import Floats, Ints, demanded
+from sim.metrics.steps import Floats, Ints
 from sim.metrics.window import Window, since_submit
-from sim.observation import Observation
 
-CLASSES = ("small", "medium", "large")
-TYPICAL_SHARE = 0.95  # of the tasks have the sizes that fragmentation looks at
-MOST_TYPICAL = 100  # sizes at most
 WAITED_SECONDS = 0.1  # less is the control plane's own latency: it has not waited for room
 
 
@@ -28,7 +24,8 @@ def stranded(window: Window, resource: int) -> float:
     resource ends; what is then left of the others is stranded. The notion is that of Verma et al.,
     Large-scale Cluster Management at Google with Borg (EuroSys 2015), section 3.2.
     """
-    need = window.seen.arrivals.demand.mean(axis=0)
+    found = window.sizes
+    need = np.average(found.sizes, axis=0, weights=found.counts)
     value = partial(_left_by, need=need, resource=resource)
     return _of_capacity(window, resource, window.mean(window.over_nodes(value)))
 
@@ -47,26 +44,18 @@ def fragmentation(window: Window, resource: int) -> float:
     amount that a typical task cannot be given, here for any resource. Typical are the most
     frequent sizes that make 95 % of the tasks (at most 100 sizes).
     """
-    sizes, shares = typical(window.seen)
+    sizes, shares = window.sizes.typical()
     value = partial(_unusable, sizes=sizes, shares=shares, resource=resource)
     return _of_capacity(window, resource, window.mean(window.over_nodes(value)))
 
 
 def _unusable(used: Ints, capacity: Ints, sizes: Ints, shares: Floats, resource: int) -> Floats:
-    free = capacity - used
-    refused = np.zeros(len(free))
-    for size, share in zip(sizes, shares.tolist(), strict=True):
-        refused += share * (free < size).any(axis=1)
-    return np.asarray(free[:, resource] * refused)
-
-
-def typical(seen: Observation) -> tuple[Ints, Floats]:
-    """Int64[k, resources] of the most frequent sizes, and float64[k], their shares (sum 1)."""
-    sizes, counts = np.unique(seen.arrivals.demand, axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    covered = np.cumsum(counts[order]) / counts.sum()
-    kept = order[: min(int(np.searchsorted(covered, TYPICAL_SHARE)) + 1, MOST_TYPICAL)]
-    return sizes[kept], counts[kept] / counts[kept].sum()
+    free = np.ascontiguousarray((capacity - used).T)
+    refused = np.zeros(len(used))
+    for size, share in zip(sizes.tolist(), shares.tolist(), strict=True):
+        fits = [have >= need for have, need in zip(free, size, strict=True) if need]
+        refused += share * ~np.logical_and.reduce(fits)
+    return np.asarray(free[resource] * refused)
 
 
 def hole_filling(window: Window, size_class: int) -> float:
@@ -74,11 +63,10 @@ def hole_filling(window: Window, size_class: int) -> float:
 
     Verma, Korupolu, Wilkes, Evaluating Job Packing in Warehouse-scale Computing (CLUSTER 2014).
     """
-    mine = size_classes(window.seen) == size_class
-    if not mine.any():
+    size = window.sizes.most_frequent(size_class)
+    if size is None:
         return math.nan
-    sizes, counts = np.unique(window.seen.arrivals.demand[mine], axis=0, return_counts=True)
-    return window.mean(window.over_nodes(partial(_holes, size=sizes[counts.argmax()])))
+    return window.mean(window.over_nodes(partial(_holes, size=size)))
 
 
 def _holes(used: Ints, capacity: Ints, size: Ints) -> Floats:
@@ -94,41 +82,22 @@ def first_rejected(window: Window, size_class: int) -> Figure:
     that one met is a lower bound (`censored` 1). NaN: no such tasks.
     """
     seen = window.seen
-    mine = size_classes(seen) == size_class
+    mine = window.sizes.class_of_task() == size_class
     if not mine.any():
         return Figure(math.nan)
     waits = since_submit(seen, seen.placed_micros)
     refused = mine & (waits > WAITED_SECONDS)
     at = seen.arrivals.at_micros
     if refused.any():
-        return Figure(float(_demand(seen, at[refused][:1])[0]))
-    return Figure(float(_demand(seen, at[mine]).max()), censored=1)
+        return Figure(float(_demand(window, at[refused][:1])[0]))
+    return Figure(float(_demand(window, at[mine]).max()), censored=1)
 
 
-def _demand(seen: Observation, micros: Ints) -> Floats:
+def _demand(window: Window, micros: Ints) -> Floats:
     """The largest over resources of demand / capacity, at those times."""
-    capacity = seen.capacity.sum(axis=0)
-    shares = [demanded(seen, r).at(micros) / c for r, c in enumerate(capacity.tolist()) if c]
-    return np.asarray(np.max(shares, axis=0))
-
-
-def size_classes(seen: Observation) -> Ints:
-    """Int64[tasks], places in `CLASSES`: the smallest tasks that make a third of all demand, ...
-
-    Size is the dominant share, the largest over resources of demand / capacity of the cluster.
-    """
-    capacity = np.maximum(seen.capacity.sum(axis=0), 1)
-    sizes, shape, counts = np.unique(
-        seen.arrivals.demand, axis=0, return_inverse=True, return_counts=True
-    )
-    share = (sizes / capacity).max(axis=1)
-    order = np.argsort(share, kind="stable")
-    demand = (share * counts)[order]
-    middle = (np.cumsum(demand) - demand / 2) / max(float(demand.sum()), np.finfo(float).tiny)
-    classes = np.empty(len(sizes), dtype=np.int64)
-    third = np.floor(np.round(middle * len(CLASSES), 9)).astype(np.int64)
-    classes[order] = np.minimum(third, len(CLASSES) - 1)
-    return np.asarray(classes[shape.ravel()])
+    capacity = window.seen.capacity.sum(axis=0).tolist()
+    steps = zip(window.demanded, capacity, strict=True)
+    return np.asarray(np.max([found.at(micros) / c for found, c in steps if c], axis=0))
 
 
 def _of_capacity(window: Window, resource: int, amount: float) -> float:

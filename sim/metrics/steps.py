@@ -71,31 +71,58 @@ def from_changes(seen: Observation, values: Floats | Ints, first: float = 0.0) -
     return Steps(micros, np.concatenate(([first], np.asarray(values, dtype=np.float64))))
 
 
-def level_before(seen: Observation) -> Ints:
-    """Int64[changes, resources]: what each change's row held just before it."""
-    rows = seen.change_row
-    order = np.argsort(rows, kind="stable")
-    firsts = np.flatnonzero(np.diff(rows[order], prepend=-1))
-    lengths = np.diff(np.append(firsts, len(rows)))
-    before = np.empty((len(rows), seen.capacity.shape[1]), dtype=np.int64)
-    for resource in range(before.shape[1]):
-        taken = amounts(seen, resource)[order]
-        sums = np.cumsum(taken) - taken
-        before[order, resource] = sums - np.repeat(sums[firsts], lengths)
-    return before
+@dataclass(frozen=True)
+class Levels:
+    """What each change's row holds just after it, and which change of that row came before.
+
+    Args:
+        after: int64[changes, resources].
+        by_row: int64[changes], the changes row by row, each row's in order of time.
+        first: bool[changes] in that order: is it the first change of its row?
+    """
+
+    after: Ints
+    by_row: Ints
+    first: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, seen: Observation) -> Levels:
+        """Those of a run."""
+        by_row = np.argsort(seen.change_row, kind="stable")
+        rows = seen.change_row[by_row]
+        first = np.diff(rows, prepend=-1) != 0
+        starts = np.flatnonzero(first)
+        lengths = np.diff(np.append(starts, len(rows)))
+        after = np.empty((len(rows), seen.capacity.shape[1]), dtype=np.int64)
+        for resource in range(after.shape[1]):
+            taken = amounts(seen, resource)[by_row]
+            sums = np.cumsum(taken)
+            after[by_row, resource] = sums - np.repeat(sums[starts] - taken[starts], lengths)
+        return cls(after, by_row, first)
+
+    def gains(self, values: Floats, empty: Floats) -> Floats:
+        """Float64[changes]: how much each change adds to a value of its row.
+
+        `values` are those after each change, float64[changes]; `empty` that of each row before its
+        first change, float64[changes] too.
+        """
+        mine = values[self.by_row]
+        earlier = np.concatenate((mine[:1], mine[:-1]))
+        gains = np.empty(len(values))
+        gains[self.by_row] = mine - np.where(self.first, empty[self.by_row], earlier)
+        return gains
 
 
-def over_nodes(seen: Observation, before: Ints, value: Callable[[Ints, Ints], Floats]) -> Steps:
+def over_nodes(seen: Observation, levels: Levels, value: Callable[[Ints, Ints], Floats]) -> Steps:
     """The sum over nodes of `value(used, capacity)`, both int64[n, resources]."""
-    gains = np.empty(len(before))
-    for start in range(0, len(before), _BLOCK):
+    values = np.empty(len(levels.after))
+    for start in range(0, len(values), _BLOCK):
         part = slice(start, start + _BLOCK)
-        capacity = seen.capacity[seen.change_row[part]]
-        demand = seen.arrivals.demand[seen.change_task[part]]
-        after = before[part] + demand * seen.change_sign[part, None]
-        gains[part] = value(after, capacity) - value(before[part], capacity)
-    empty = float(value(np.zeros_like(seen.capacity), seen.capacity).sum())
-    return from_changes(seen, empty + np.cumsum(gains), empty)
+        values[part] = value(levels.after[part], seen.capacity[seen.change_row[part]])
+    empty = value(np.zeros_like(seen.capacity), seen.capacity)
+    first = float(empty.sum())
+    gains = levels.gains(values, empty[seen.change_row])
+    return from_changes(seen, first + np.cumsum(gains), first)
 
 
 def demanded(seen: Observation, resource: int) -> Steps:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.arrivals import MICROS
-from sim.metrics.steps import Steps, level_before, levels_total, over_nodes
+from sim.metrics.sizes import Sizes
+from sim.metrics.steps import Levels, Steps, demanded, levels_total, over_nodes
 from sim.observation import NEVER, Observation
 
 Floats = NDArray[np.float64]
@@ -83,16 +84,26 @@ class Window:
 
     def over_nodes(self, value: Callable[[Ints, Ints], Floats]) -> Steps:
         """Sum over nodes of `value(used, capacity)`, exactly; both are int64[n, resources]."""
-        return over_nodes(self.seen, self.before, value)
+        return over_nodes(self.seen, self.levels, value)
 
     def used(self, resource: int) -> Steps:
         """What all tasks together reserve of a resource, in its unit."""
         return levels_total(self.seen, resource)
 
     @cached_property
-    def before(self) -> Ints:
-        """Int64[changes, resources]: what each change's row held just before it."""
-        return level_before(self.seen)
+    def levels(self) -> Levels:
+        """What nodes hold after each change."""
+        return Levels.of(self.seen)
+
+    @cached_property
+    def demanded(self) -> tuple[Steps, ...]:
+        """What all tasks that have arrived and not ended ask for, by resource, in its unit."""
+        return tuple(demanded(self.seen, r) for r in range(self.seen.capacity.shape[1]))
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """The sizes that tasks have."""
+        return Sizes.of(self.seen)
 
     def _since_submit(self, micros: Ints) -> Floats:
         return since_submit(self.seen, micros)[self.arrived]

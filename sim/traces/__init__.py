@@ -1,7 +1,8 @@
 """Real workloads: which formats can be read, where to get such traces, and what a file holds.
 
 Owns the list of formats. A reader turns a file into `Arrivals` and says what is wrong in it with
-file and line; it never guesses.
+file and line; it never guesses. openb's pods need GPUs and have no times worth replaying: they are
+for `pack`, `capacity` and `inflate`, which read them by `sim.traces.openb`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Name = Literal["google2011", "recording", "swf", "table"]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format of trace files."""
+    """One format of trace files that a scenario can replay."""
 
     name: Name
     what: str

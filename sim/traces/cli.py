@@ -17,22 +17,29 @@ def traces(files: tuple[Path, ...]) -> None:
 
     Exit code 2 if something in a file is wrong; the message says in which line.
     """
-    from sim.traces import FORMATS
+    from sim.traces import FORMATS, openb
 
     if not files:
         for made in FORMATS.values():
             click.echo(f"{made.name:<11} {made.what}\n{'':<11} {made.where}")
+        click.echo(f"{'openb':<11} {openb.WHAT}\n{'':<11} {openb.WHERE}")
         return
     for file in files:
         click.echo(_checked(str(file)))
 
 
 def _checked(named: str) -> str:
-    from sim.traces import FORMATS, read
+    from sim.traces import FORMATS, openb, read
 
     name, colon, path = named.partition(":")
+    if colon and name == "openb":
+        return openb.described(Path(path))
     if not colon or name not in FORMATS:
-        remedy = did_you_mean(name, FORMATS) if colon else "Write FORMAT:FILE, as in swf:log.swf."
+        remedy = (
+            did_you_mean(name, [*FORMATS, "openb"])
+            if colon
+            else "Write FORMAT:FILE, as in swf:log.swf."
+        )
         raise InputError(f"'{named}' names no format of traces", remedy)
     tasks = read(name, Path(path))
     last = tasks.at_micros[-1] / MICROS

@@ -55,13 +55,26 @@ def test_last_event_id_resumes_a_stream(raw, client, name):
     client.submit(JobSpec(name, (service(),)))
     wait(client, lambda: states(client, name) == ["running"])
     first, second = client.events(job=name)[:2]
-    headers = {"Last-Event-ID": str(first["revision"])}
+    headers = {"Last-Event-ID": f"{first['epoch']}-{first['revision']}"}
     params = {"follow": 1, "after": 0, "job": name}
     with raw.stream("GET", "/v1/events", params=params, headers=headers) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = response.iter_lines()
         ids = (line for line in lines if line.startswith("id: "))
-        assert next(ids) == f"id: {second['revision']}"
+        assert next(ids) == f"id: {second['epoch']}-{second['revision']}"
+
+
+def test_another_history_is_told_from_its_beginning(client, name):
+    client.submit(JobSpec(name, (service(),)))
+    *_, last = client.events()
+    known = {"after": last["revision"], "epoch": last["epoch"]}
+    assert "history.reset" not in [e["kind"] for e in client.events(**known)]
+    for other in ({**known, "epoch": last["epoch"] + 1}, {**known, "after": 10**9}):
+        reset, first, *_ = client.events(**other)
+        assert reset["kind"] == "history.reset"
+        assert first == client.events()[0]
+        stream = client.follow_events(**other)
+        assert [next(stream)["kind"], next(stream)] == ["history.reset", first]
 
 
 def test_a_quiet_stream_is_kept_alive(raw, monkeypatch):

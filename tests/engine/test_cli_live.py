@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_bench import Command, check, cluster_of, command, process
+from command_bench import Command, check, cluster_of, command, process, until
 from submit_cutter import Cut
 
+from cube.client import Client
 from cube.cluster import Cluster
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shop.compose.yaml"
@@ -305,3 +306,43 @@ def test_waiting_for_work_that_ends(cube):
     assert cube("wait", "nope").code == 5
     cube("rm", "fine", "--force")
     cube("rm", "broken", "--force")
+
+
+LOUD = """\
+services:
+  loud:
+    image: busybox:latest
+    command: [sh, -c, 'echo "run of $$$$"; while [ ! -e {go} ]; do sleep 0.1; done; exit 1']
+    deploy: {{mode: replicated-job}}
+    x-cube: {{restart: {{attempts: 1, delay: 0s}}, reschedule: {{attempts: 0}}}}
+"""
+
+
+def test_output_since_a_time_and_before_a_restart(cube, cluster, tmp_path):
+    file = tmp_path / "loud.compose.yaml"
+    file.write_text(LOUD.format(go=tmp_path / "go"))
+    assert cube("run", "-f", file, "--no-wait").code == 0
+    with Client(cluster.url, cluster.token) as client:
+        until(client, lambda: client.task("loud/loud/1")["container"] != "")
+    with process("logs", "-f", "loud", CUBE_STATE_DIR=str(cluster.state.path)) as logs:
+        logs.wait_for("run of")
+        (tmp_path / "go").touch()
+        assert logs.end() == 0, logs.said  # it ends with the task
+    runs = [line for line in logs.said.splitlines() if "run of" in line]
+    assert len(runs) == 2, logs.said  # the restarted one is followed, too
+    newest, before = cube("logs", "loud/loud/1").out, cube("logs", "loud/loud/1", "--previous").out
+    assert [f"loud/1 | {text}" for text in (before.strip(), newest.strip())] == runs
+    assert cube("logs", "loud/loud/1", "--since", "1h").out == newest
+    assert cube("logs", "loud/loud/1", "--since", "2100-01-01T00:00:00").out == ""
+    assert cube("logs", "loud", "--since", "yesterday").code == 2
+    assert cube("logs", "-f", "loud", "--previous").code == 2
+    check(cube("logs", "look/web/1", "--previous"), 5, "look", "cube status")
+    cube("rm", "loud", "--force")
+
+
+def test_events_go_on_where_they_were_left(cube):
+    events = cube("events", "-o", "json").json
+    place = f"{events[-1]['epoch']}-{events[-1]['revision']}"
+    assert "another history" not in cube("events", "--after", place).out
+    assert "another history" in cube("events", "--after", "99-1").out
+    assert cube("events", "--after", "x-1").code == 2

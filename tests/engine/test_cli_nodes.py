@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from command_bench import Command, check, cluster_of, command
 
+from cube.client import Client
 from cube.cluster import Cluster
 
 
@@ -71,3 +73,28 @@ def test_words_about_a_node_that_reports_are_refused(cube):
     check(cube("node", "rm", "node-1"), 6, "still reports", "Stop its worker")
     check(cube("node", "lost", "node-1"), 6, "still reports", "cube node drain node-1")
     assert cube("node", "drain", "node-1", "--deadline", "soon").code == 2
+
+
+def test_what_machines_and_tasks_use(cube, cluster):
+    with Client(cluster.url, cluster.token) as client:
+        busy = "while :; do :; done"
+        cube("run", "busybox", "--name", "busy", "--wait", "--", "sh", "-c", busy)
+        look_again(client, lambda: any(u["cpu_milli"] > 50 for u in client.usage()))
+    (use,) = cube("top", "tasks", "-o", "json").json
+    assert (use["task"], use["needs"]["cpu_milli"]) == ("busy/busy/1", 100)
+    assert "busy/busy/1  node-" in cube("top", "tasks", "--once").out
+    nodes = cube("top", "nodes", "-o", "json").json
+    machine = nodes[0]["machine"]
+    assert machine["shared"]
+    assert 0 < machine["used"]["memory_mib"] < machine["capacity"]["memory_mib"]
+    assert 0 < machine["used"]["disk_mib"] < machine["capacity"]["disk_mib"]
+    assert "CPU RESERVED" in cube("top", "nodes").out
+    cube("rm", "busy", "--force")
+
+
+def look_again(client: Client, condition: Callable[[], bool]) -> None:
+    """Look again and again, each time after a whole answer of the manager; 60 s at most."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        client.cluster()

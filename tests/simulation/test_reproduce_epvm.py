@@ -10,17 +10,8 @@ from cube.policies import make_policy
 from cube.spec import Demand
 from sim.__main__ import main
 from sim.reproduce import epvm, slowdowns
-from sim.reproduce.epvm import (
-    ALL,
-    MB,
-    OVERCOMMIT,
-    Line,
-    Result,
-    assumptions,
-    draw,
-    policies,
-    work,
-)
+from sim.reproduce.assumed import MB, OVERCOMMIT, assumptions, draw
+from sim.reproduce.epvm import ALL, Line, Result, policies, reproduce, work
 
 ASSUMED = assumptions()
 
@@ -127,3 +118,19 @@ def test_the_command_writes_and_exits_by_the_outcome(tmp_path, monkeypatch):
     assert ("NOT" in ran.output) == (ran.exit_code == 1)
     assert (out / "summary.json").exists()
     assert len((out / "scenarios.csv").read_text().splitlines()) == 3
+
+
+def test_what_is_finished_at_ctrl_c_is_kept(monkeypatch):
+    monkeypatch.setattr(epvm, "assumptions", lambda: ASSUMED.but(jobs=20))
+
+    def stop(after: int):
+        def progress(done: int) -> None:
+            if done == after:
+                raise KeyboardInterrupt
+
+        return progress
+
+    kept = reproduce(300, progress=stop(3))
+    assert (len(kept.lines), kept.interrupted) == (3, True)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(300, progress=stop(1))

@@ -147,7 +147,7 @@ def test_nothing_is_overwritten_without_force(scenario, tmp_path):
         (("run", "--set", "cluster.groups.0.memory_mib=-5"), "equal to 1, got -5"),
         (("run", "--set", "workload.shapes=[{cpu_milli=-1, memory_mib=1}]"), "got -1"),
         (("run", "--metric", "waited"), "package.module:name"),
-        (("run", "--metric", "json:dump"), "metric json:dump raised TypeError"),
+        (("run", "--tasks", "2", "--nodes", "1", "--metric", "json:dump"), "json:dump raised"),
         (("report", "nowhere"), "nowhere/summary.json: No such file or directory"),
     ],
 )
@@ -364,8 +364,10 @@ def test_a_report_of_what_is_no_result_or_damaged(scenario, tmp_path):
     damaged = called("report", run)
     assert damaged.exit_code == 2
     assert "tasks.csv.gz:7: " in damaged.output
-    (run / "tasks.csv.gz").write_bytes(b"\x1f\x8b nothing")
-    assert "are damaged" in called("report", run).output
+    for name in ("tasks.csv.gz", "nodes.npz"):
+        called("run", "--scenario", scenario, "--out", run, "--force")
+        (run / name).write_bytes((run / name).read_bytes()[:300])
+        assert "are damaged" in called("report", run).output
     summary = (run / "summary.json").read_text()
     (run / "summary.json").write_text(summary[: len(summary) // 2])
     assert "this is no JSON" in called("report", run).output

@@ -26,7 +26,6 @@ from sim.metrics import (
     utilisation,
 )
 from sim.metrics.balance import jain, max_over_mean
-from sim.metrics.packing import size_classes
 from sim.observation import NEVER, STATES, Observation
 
 NAMES = tuple(state.value for state in STATES)
@@ -225,7 +224,7 @@ def test_fragmentation_is_what_typical_tasks_cannot_be_given():
 def test_hole_filling_counts_tasks_of_a_class_that_would_fit():
     # Sizes are 8/20, 2/20, 2/20 of the cluster. The small ones are the first third of the demand;
     # the middle of what the other adds lies where the last third begins.
-    assert size_classes(HALF_USED).tolist() == [2, 0, 0]
+    assert Window(HALF_USED).sizes.class_of_task().tolist() == [2, 0, 0]
     found = figures(HALF_USED)
     assert found["hole_filling.small"] == 1 + 5
     assert found["hole_filling.large"] == 0 + 1

@@ -1,6 +1,7 @@
 """Sweeps: cut off, taken up again, in parts, elsewhere; always the same numbers."""
 
 import csv
+import importlib
 import json
 import signal
 import subprocess
@@ -248,6 +249,10 @@ def test_a_fingerprint_changes_with_everything_that_decides_a_result(work, monke
         of(measures=[mine]),
     ]
     (work / "weights.py").write_text("CPU = 2.0\n")
+    with pytest.raises(InputError, match=r"weights\.py has changed since it was imported"):
+        of("tight:policy")
+    for name in ("weights", "tight"):
+        importlib.reload(sys.modules[name])
     prints.append(of("tight:policy"))
     monkeypatch.setattr("sim.fingerprint.versions", lambda: {"numpy": "1"})
     prints.append(of())

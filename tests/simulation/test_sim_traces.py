@@ -138,12 +138,20 @@ def test_a_file_that_is_cut_off(tmp_path):
 
 def test_the_command_lists_and_checks(tmp_path):
     listed = CliRunner().invoke(main, ["traces"])
-    assert all(name in listed.output for name in traces.FORMATS)
+    assert all(name in listed.output for name in (*traces.FORMATS, "openb"))
     assert "https://" in listed.output
     log = write(tmp_path / "log.swf", SWF)
     checked = CliRunner().invoke(main, ["traces", f"swf:{log}"])
     assert "2 tasks in 2 jobs" in checked.output
     assert "digest" in checked.output
+    nodes = write(tmp_path / "n.csv", "sn,cpu_milli,memory_mib,gpu,model\na,1000,1000,2,T4\n")
+    pods = write(
+        tmp_path / "p.csv",
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\np,1,1,1,500,\n",
+    )
+    openb = CliRunner().invoke(main, ["traces", f"openb:{nodes}", f"openb:{pods}"])
+    assert "1 nodes with 2 GPUs" in openb.output
+    assert "1 pods that ask for 0.5 GPUs" in openb.output
     wrong = CliRunner().invoke(main, ["traces", f"swg:{log}"])
     assert (wrong.exit_code, "Did you mean 'swf'?" in wrong.output) == (2, True)
     missing = CliRunner().invoke(main, ["traces", "swf:nothing"])

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from cube.engine.simulated import Outcome
 from cube.messages import Run, RunKey
+from sim import traces
 from sim.cluster import Cluster, NodeGroup
 from sim.durations import Durations
 from sim.engine import TrueTasks
@@ -154,3 +155,29 @@ def test_clusters_are_read_and_scaled():
         cluster.scaled(1)
     with pytest.raises(InputError, match="64c 256GiB"):
         Cluster.of(big=(1, "lots"))
+
+
+@pytest.mark.parametrize("name", ["tasks.csv", "tasks.csv.gz", "tasks.parquet", "tasks.swf"])
+def test_tasks_are_written_for_other_simulators_and_read_again(tmp_path, name):
+    if name.endswith("parquet"):
+        pytest.importorskip("polars")
+    kind, path = ("swf" if name.endswith("swf") else "table"), tmp_path / name
+    work = Workload(tasks=50, failure_share=0.2)
+    work.write(path, CLUSTER, seed=3)
+    drawn, read = work.draw(CLUSTER, 3), traces.read(kind, path)
+    assert np.array_equal(read.exit_code, drawn.exit_code) or kind == "swf"
+    second = MICROS if kind == "swf" else 1  # whole seconds, and whole processors
+    assert abs(read.at_micros - drawn.at_micros).max() < second
+    assert abs(read.run_micros - drawn.run_micros).max() < second
+    cores = -(-drawn.demand[:, 0] // 1000) * 1000 if kind == "swf" else drawn.demand[:, 0]
+    assert np.array_equal(read.demand[:, 0], cores)
+    with pytest.raises(InputError, match="exists already"):
+        work.write(path, CLUSTER)
+    work.write(path, CLUSTER, force=True)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_tasks_are_written_in_known_kinds_only(tmp_path):
+    with pytest.raises(InputError, match=r"Use \.csv"):
+        Workload(tasks=5).write(tmp_path / "tasks.xml", CLUSTER)
+    assert not list(tmp_path.iterdir())

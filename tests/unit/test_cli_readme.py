@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)]+)\)", README))))
 def test_links_lead_somewhere(target):
-    assert (ROOT / target).is_file()
+    assert (ROOT / target).exists()
 
 
 @pytest.mark.parametrize("line", re.findall(r"^    \.venv/bin/(cube .*)$", README, re.MULTILINE))

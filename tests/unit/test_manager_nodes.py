@@ -7,7 +7,7 @@ from dataclasses import replace
 from cube.manager import ManagerOptions
 from cube.messages import Fact, Generation, Phase, Recover, Remove, Stop, Submit
 from cube.spec import JobSpec, Kind
-from cube.task import HostPort, NodeState, State
+from cube.task import HostPort, MachineUse, NodeState, State, TaskUse
 from tests.managers import (
     CLUSTER,
     WEB,
@@ -167,3 +167,37 @@ def test_large_cluster_gives_new_work_and_answers_whole_reports_at_once() -> Non
     d.report("node-1", running(d.task()), whole=False)
     (assign,) = assigns(d.report("node-1", running(d.task()))).values()
     assert assign.answers == (1, d.seq)
+
+
+def disk(used: int) -> MachineUse:
+    return MachineUse(100, 2000, 500, 2000, used, 100)
+
+
+def test_node_whose_disk_is_nearly_full_takes_no_new_task_and_says_why() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    d.report("node-1", running(task), machine=disk(91))
+    node = d.look().nodes[0]
+    assert node.note == "its disk is 91% full: it takes no new tasks"
+    assert not d.look().rows[0].open
+    assert d.task().state is State.RUNNING
+    d.report("node-1", running(task))  # a worker that has not measured yet
+    assert not d.look().rows[0].open
+    d.report("node-1", running(task), machine=disk(90))
+    assert d.look().rows[0].open
+    kinds = [e for e in d.store.events(0, 1000) if e.kind == "node.disk"]
+    assert [e.text for e in kinds] == [
+        "node-1: its disk is 91% full: it takes no new tasks",
+        "node-1: its disk is 90% full: it takes new tasks again",
+    ]
+
+
+def test_usage_is_shown_and_never_stored() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    before = d.look().revision
+    use = TaskUse(task.uid, task.attempt, 1500, 300)
+    d.report("node-1", running(task), machine=disk(50), usage=(use,), cpu_load_milli=1500)
+    assert (d.look().nodes[0].usage, d.look().nodes[0].machine) == ((use,), disk(50))
+    assert d.look().rows[0].cpu_load_milli == 1500  # where policies see it
+    assert d.look().revision == before

@@ -198,6 +198,13 @@ def test_a_share_gets_the_device_that_fragments_least() -> None:
     assert make_policy("best-fit").gpus(fleet, 0, demand) == (0,)
 
 
+def test_however_bad_a_device_is_it_is_better_than_one_that_is_full() -> None:
+    """The least of the hundred steps is also what a device without room would round to."""
+    made = expecting({Demand(0, 0, gpu=GpuNeed(8)): 1}, "fgd(rounded=True)")
+    fleet = fleet_of((node("a", gpus=9), 0, 0, (1000,)))
+    assert made.gpus(fleet, 0, Demand(0, 0, gpu=SHARE)) == (1,)
+
+
 def test_rounded_scores_are_the_steps_of_a_sigmoid() -> None:
     fleet = fleet_of((node("a", gpus=2), 0, 0, ()), (node("b", gpus=1), 0, 0, (500,)))
     made = expecting(HALVES, "fgd(coverage=1.0, rounded=True)")

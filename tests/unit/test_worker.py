@@ -15,6 +15,8 @@ from cube.messages import (
     Kill,
     List,
     Listed,
+    MachineMeasured,
+    Measured,
     Phase,
     Progress,
     Report,
@@ -27,6 +29,7 @@ from cube.messages import (
     Wake,
 )
 from cube.spec import Kind
+from cube.task import MachineUse, TaskUse
 from tests.workers import (
     CLUSTER,
     ENGINE,
@@ -298,3 +301,19 @@ def test_one_timer_serves_all_that_is_due_when_it_rings() -> None:
         d.tell(Health(RunKey(UID, 1, 0), healthy=bool(number % 2)), 0.1)
         d.tell(assign(WANTED, answers=(1, number)), 0.1)
     assert len(d.timers) == before
+
+
+def test_what_is_measured_is_told_with_the_whole_truth() -> None:
+    driver = running()
+    use = (TaskUse(UID, 1, 300, 40),)
+    driver.tell(Measured(300, 40, use), 1.0)
+    machine = MachineUse(900, 4000, 1000, 4096, 50, 100, shared=True)
+    driver.tell(MachineMeasured(machine), 1.0)
+    (report,) = reports(driver.tell(assign(WANTED, tell_whole=True), 1.5))
+    assert (report.machine, report.usage) == (machine, use)
+    assert (report.cpu_load_milli, report.memory_load_mib) == (300, 40)  # the rest may be others'
+    driver.tell(MachineMeasured(machine._replace(shared=False)), 2.0)
+    (report,) = reports(driver.tell(assign(WANTED, tell_whole=True), 2.5))
+    assert (report.cpu_load_milli, report.memory_load_mib) == (900, 1000)
+    changes = reports(driver.tell(Exited(RunKey(UID, 1, 0), 1), 3.0))[-1]
+    assert (changes.whole, changes.machine, changes.usage) == (False, None, ())

@@ -58,6 +58,11 @@ def knock(url: str) -> None:
         socket.create_connection((where.hostname, where.port), KNOCK_SECONDS).close()
 
 
+def root_of(api: APIClient) -> str:
+    """Where the engine keeps its data; tasks and images fill the file system there."""
+    return str(api.info().get("DockerRootDir", ""))
+
+
 def describe(api: APIClient, url: str, info: NodeInfo, share: tuple[int, int]) -> NodeInfo:
     """`info` with the engine's capacity and identity.
 

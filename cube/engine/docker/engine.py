@@ -17,9 +17,9 @@ from functools import partial
 
 from docker.errors import APIError
 
-from cube.engine import Emit, Order
+from cube.engine import CannotExecute, Emit, NoSuchRun, Order
 from cube.engine.docker import look
-from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local
+from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local, root_of
 from cube.engine.docker.errors import (
     UNREACHABLE,
     Failure,
@@ -28,6 +28,7 @@ from cube.engine.docker.errors import (
     unreachable_reason,
 )
 from cube.engine.docker.events import Watch
+from cube.engine.docker.execs import DockerSession
 from cube.engine.docker.images import Pulls, absent_failure, has_image
 from cube.engine.docker.ledger import Ledger
 from cube.engine.docker.logs import newest, read
@@ -36,7 +37,9 @@ from cube.engine.docker.networks import remove_unused_network
 from cube.engine.docker.purge import purge, remove_container
 from cube.engine.docker.start import Starter
 from cube.engine.load import LOAD_SECONDS, Meter, Usage, container_usage
+from cube.engine.machine import Machine
 from cube.engine.pool import Pool
+from cube.engine.session import Session, Wish
 from cube.messages import (
     Discard,
     EngineDown,
@@ -79,7 +82,8 @@ class DockerEngine:
             self._api, url, cluster, self.info, boot=boot, emit=emit, submit=self._submit
         )
         usage = self._usage if is_local(url) else lambda: None
-        self._meter = Meter(self._pool, emit, usage, load_seconds)
+        machine = Machine(root_of(self._api), shared=share[1] > 1).use if is_local(url) else None
+        self._meter = Meter(self._pool, emit, usage, load_seconds, machine)
         self._pulling: dict[RunKey, Run] = {}
         self._down = False
         self._down_lock = threading.Lock()
@@ -127,6 +131,16 @@ class DockerEngine:
         """Output of a task's newest run, or of exactly that run. See `Engine.logs`."""
         container = newest(self._api, self._cluster, self._node, task)["Id"]
         return read(self._streams, container, follow=follow, tail=tail, since=since, stop=stop)
+
+    def execute(self, task: str, wish: Wish) -> Session:
+        """See `Engine.execute`."""
+        container = newest(self._api, self._cluster, self._node, task)
+        if look.status(container) != "running":
+            raise NoSuchRun(f"the container of {task} does not run")
+        try:
+            return DockerSession(self._streams, container["Id"], wish)
+        except APIError as error:
+            raise CannotExecute(text_of(error)) from error
 
     def purge(self) -> None:
         """Remove this node's containers, and the cluster's unused networks and volumes."""
@@ -224,8 +238,12 @@ class DockerEngine:
         self._meter.start_over()
         self._ledger.tell_all(restarted=restarted)
 
-    def _usage(self) -> dict[str, Usage] | None:
-        return container_usage(self._ledger.running())
+    def _usage(self) -> dict[RunKey, Usage] | None:
+        running = self._ledger.running()
+        found = container_usage(running.values())
+        if found is None:
+            return None
+        return {key: found[id_] for key, id_ in running.items() if id_ in found}
 
     def _reconcile(self) -> None:
         self._submit(Pool.ALONE, self._reconcile, RECONCILE_SECONDS)

@@ -91,9 +91,9 @@ class Ledger:
         self._told.pop(key, None)
         self._running.pop(key, None)
 
-    def running(self) -> tuple[str, ...]:
-        """Ids of the containers that run, as far as is known; on any thread."""
-        return tuple(self._running.copy().values())
+    def running(self) -> dict[RunKey, str]:
+        """Ids of the containers that run, by run, as far as is known; on any thread."""
+        return self._running.copy()
 
     # --- what happens by itself ----------------------------------------------------------
 

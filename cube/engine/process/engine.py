@@ -17,11 +17,13 @@ from pathlib import Path
 
 import psutil
 
-from cube.engine import Emit, EngineUnavailable, NoSuchRun, Order
+from cube.engine import CannotExecute, Emit, EngineUnavailable, NoSuchRun, Order
 from cube.engine.capacity import MIB, boot_id, free_disk_mib, port_space, with_capacity
 from cube.engine.load import LOAD_SECONDS, Meter, process_usage
+from cube.engine.machine import Machine
 from cube.engine.pool import Pool
 from cube.engine.process import logs
+from cube.engine.process.execs import ProcessSession
 from cube.engine.process.health import HealthChecks
 from cube.engine.process.runs import (
     Identity,
@@ -32,6 +34,7 @@ from cube.engine.process.runs import (
 )
 from cube.engine.process.start import Refused, start
 from cube.engine.process.watch import ShimWatch
+from cube.engine.session import Session, Wish
 from cube.messages import (
     Discard,
     Exited,
@@ -84,8 +87,13 @@ class ProcessEngine:
         self._pool = Pool(name)
         self._health = HealthChecks(name, lambda key, ok: self._emit(Health(key, ok)))
         self._watch = ShimWatch(f"{name}-watch", self._shim_ended)
+        machine = Machine(self._directory, shared=share[1] > 1)
         self._meter = Meter(
-            self._pool, emit, lambda: process_usage(self._watch.pids()), load_seconds
+            self._pool,
+            emit,
+            lambda: process_usage(self._watch.pids()),
+            load_seconds,
+            machine.use,
         )
 
     def handle(self, message: Order) -> None:
@@ -129,6 +137,17 @@ class ProcessEngine:
         if key is None or key not in runs:
             raise NoSuchRun(f"nothing of task {uid} is on node {self._node}")
         return logs.read(runs[key], follow=follow, tail=tail, since=since, stop=stop)
+
+    def execute(self, task: str, wish: Wish) -> Session:
+        """See `Engine.execute`."""
+        live = [key for key in self._live.copy() if key.uid == task]
+        state = RunDirectory.of(self._directory, max(live)).state() if live else None
+        if state is None or state["task"] is None:
+            raise NoSuchRun(f"no process of {task} runs on {self._node}")
+        try:
+            return ProcessSession(state["task"]["pid"], wish)
+        except OSError as error:
+            raise CannotExecute(f"{error.strerror}: {wish.command[0]}") from error
 
     def purge(self) -> None:
         """Kill and remove everything of this cluster and node. Blocks for up to 10 s."""
