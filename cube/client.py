@@ -24,6 +24,7 @@ from cube.views import (
     ExplainView,
     HealthView,
     JobView,
+    NewTokenView,
     NodeView,
     PlanView,
     ProblemView,
@@ -31,6 +32,7 @@ from cube.views import (
     RecoveryView,
     SubmitView,
     TaskView,
+    TokenView,
     UsageView,
 )
 
@@ -46,6 +48,7 @@ class ClientError(Exception):
 
     exit_code = 1
     remedy = ""
+    knows_token = False  # it was refused for what the token may do, not for what it is
 
 
 class NoManager(ClientError):
@@ -67,6 +70,7 @@ class ApiProblem(ClientError):
         self.status = problem["status"]
         self.remedy = problem["remedy"]
         self.exit_code = problem["exit_code"]
+        self.knows_token = self.status == 403
 
 
 class Client:
@@ -230,6 +234,21 @@ class Client:
         query = {"request": request or new_request_id()}
         answer = self._send("DELETE", f"/v1/nodes/{_path(node)}", None, query)
         return cast(AnswerView, answer)
+
+    def create_token(
+        self, name: str, scope: str = "full", seconds: float | None = None
+    ) -> NewTokenView:
+        """Make a token; the answer holds its secret, which nobody can tell again."""
+        body = {"name": name, "scope": scope, "seconds": seconds}
+        return cast(NewTokenView, self._send("POST", "/v1/tokens", body))
+
+    def tokens(self) -> list[TokenView]:
+        """All tokens, by name."""
+        return cast(list[TokenView], self._get("/v1/tokens"))
+
+    def remove_token(self, name: str) -> AnswerView:
+        """Let nobody in by that token any more."""
+        return cast(AnswerView, self._send("DELETE", f"/v1/tokens/{_path(name)}", None))
 
     def _say_of(
         self, node: str, what: str, body: dict[str, Any], request: str | None

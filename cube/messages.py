@@ -6,12 +6,23 @@ sender's own clock and are only ever compared with other times of the same messa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 from cube.spec import Demand, JobSpec, TaskSpec
-from cube.task import Decision, HostPort, Job, MachineUse, Node, Task, TaskUse
+from cube.task import (
+    Decision,
+    HostPort,
+    Job,
+    MachineUse,
+    Node,
+    NodeKey,
+    Task,
+    TaskUse,
+    Token,
+    TokenScope,
+)
 
 MANAGER = "manager"
 SCHEDULER = "scheduler"
@@ -251,10 +262,60 @@ class RemoveNode:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateToken:
+    """Let whoever holds the secret of that digest in. The secret itself stays at the edge."""
+
+    request: str
+    name: str
+    scope: TokenScope
+    digest: str = field(repr=False)  # SHA-256, in hex
+    reply_to: str = ""
+    seconds: float | None = None  # until it expires; None: never
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveToken:
+    """Let nobody in by that token any more."""
+
+    request: str
+    name: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrol:
+    """A machine wants to be a node: it has shown a join token, and that it has the key."""
+
+    request: str
+    node: str
+    key: str  # SHA-256 of its public key, in hex
+    join: str = field(repr=False)  # digest of the join token's secret
+    digest: str = field(repr=False)  # of the secret that it is given if it may join
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAccess:
+    """Ask for the `Access` that doors need; its Reply's body."""
+
+    request: str
+    reply_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """All tokens, and the keys of all nodes that have joined."""
+
+    tokens: tuple[Token, ...]
+    node_keys: dict[str, NodeKey]  # by node
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """The manager's answer to one request.
 
-    `status` is one of ok, unchanged, changed, created, not-found, conflict, refused, unavailable.
+    `status` is one of ok, unchanged, changed, created, not-found, conflict, refused, forbidden,
+    unavailable.
     """
 
     request: str

@@ -4,6 +4,8 @@
     DIR/token          the bearer token, made at first start, mode 0600
     DIR/address        where the running manager listens; there only while it runs
     DIR/engine/        what engines keep
+    DIR/ca.pem         the authority's key and certificate, mode 0600 (see `cube.trust`)
+    DIR/manager.pem    the manager's own
 
 Owns the layout and these small files. Never opens the store.
 """
@@ -57,6 +59,16 @@ class StateDir:
         return self.path / "address"
 
     @property
+    def authority_path(self) -> Path:
+        """The key and the certificate with which the manager signs others."""
+        return self.path / "ca.pem"
+
+    @property
+    def manager_path(self) -> Path:
+        """The manager's own key and certificate."""
+        return self.path / "manager.pem"
+
+    @property
     def cluster_id(self) -> str:
         """16 hex digits, the same for the same directory on the same machine."""
         text = f"{_machine()}\n{self.path.absolute()}"
@@ -100,7 +112,7 @@ class StateDir:
         token = self.token()
         if token is None:
             token = secrets.token_urlsafe(32)
-            _replace(self.token_path, token + "\n")
+            replace_file(self.token_path, token + "\n")
         return token
 
     def address(self) -> str | None:
@@ -112,7 +124,7 @@ class StateDir:
 
     def write_address(self, url: str) -> None:
         """Tell clients where we listen."""
-        _replace(self.address_path, url + "\n")
+        replace_file(self.address_path, url + "\n")
 
     def remove_address(self) -> None:
         """Nobody listens any more."""
@@ -132,10 +144,17 @@ def _write(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _replace(path: Path, text: str) -> None:
-    """Readers see the old text or the new one, and nobody else sees either."""
-    fresh = path.with_name(f".{path.name}-{os.getpid()}")
+def replace_file(path: Path, text: str) -> None:
+    """Readers see the old text or the new one, after a power loss too; nobody else sees either."""
+    fresh = path.with_name(f".{path.name}.fresh")  # what a crash leaves is written over
     _write(fresh, text)
     fresh.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

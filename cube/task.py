@@ -317,16 +317,40 @@ class NodeMark:
     deadline: float | None = None  # when a drain waits no longer
 
 
+TokenScope = Literal["full", "read", "join"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a bearer may do. The secret itself is known to nobody but them."""
+
+    name: str
+    scope: TokenScope
+    digest: str = field(repr=False)  # SHA-256 of the secret, in hex
+    created: float
+    expires: float | None = None  # seconds since 1970; None: never
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKey:
+    """What a node that has joined proves itself with. Without this record it is nobody."""
+
+    node: str
+    key: str  # SHA-256 of its public key, in hex
+    digest: str = field(repr=False)  # SHA-256 of its secret, in hex
+    since: float
+
+
 @dataclass(frozen=True, slots=True)
 class Forget:
     """Delete the record of that kind and key."""
 
-    kind: Literal["job", "task", "volume", "node mark"]
+    kind: Literal["job", "task", "volume", "node mark", "token", "node key"]
     key: str
     revision: int
 
 
-Record = Task | Job | Event | Meta | Answer | Volume | NodeMark | Forget
+Record = Task | Job | Event | Meta | Answer | Volume | NodeMark | Token | NodeKey | Forget
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,3 +363,5 @@ class Saved:
     volumes: dict[str, Volume]
     answers: dict[str, Answer]
     node_marks: dict[str, NodeMark] = field(default_factory=dict)  # by node
+    tokens: dict[str, Token] = field(default_factory=dict)  # by name
+    node_keys: dict[str, NodeKey] = field(default_factory=dict)  # by node

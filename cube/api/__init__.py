@@ -1,18 +1,15 @@
 """The manager's HTTP API: what users and the command line speak to.
 
 Owns routes, the token and the shape of errors. Decides nothing: it asks the manager, reads the
-store's events and renders `cube.views`. `problems` has the errors, `admission` what is let in,
-`looking`, `changing`, `operating` and `following` the routes, `server` the thread that serves them.
+store's events and renders `cube.views`. `gate` has the door, `problems` the errors, `admission`
+which jobs are let in, `looking`, `changing`, `operating`, `tokens` and `following` the routes,
+`server` the thread that serves them.
 """
 
 from __future__ import annotations
 
-import secrets
-
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cube import __version__
 from cube.api import problems
@@ -20,19 +17,19 @@ from cube.api.backend import Backend
 from cube.api.changing import changing_routes
 from cube.api.execs import exec_routes
 from cube.api.following import following_routes
+from cube.api.gate import MAX_BODY_BYTES, Gate, Tokens
 from cube.api.looking import looking_routes
 from cube.api.operating import operating_routes
+from cube.api.tokens import token_routes
 from cube.views import ProblemView
 
 __all__ = ["MAX_BODY_BYTES", "Backend", "make_app"]
 
-MAX_BODY_BYTES = 4 << 20
 PROBLEM = {"model": ProblemView, "description": "A problem (RFC 9457) with its remedy."}
-OPEN_PATHS = ("/v1/health", "/openapi.json")
 
 
 def make_app(backend: Backend, token: str) -> FastAPI:
-    """The application; everything but `OPEN_PATHS` wants `Authorization: Bearer TOKEN`."""
+    """The application. `token` is that of the state directory; others are made by its holder."""
     app = FastAPI(
         title="Cube",
         version=__version__,
@@ -41,50 +38,11 @@ def make_app(backend: Backend, token: str) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses=dict.fromkeys(("4XX", 422, "5XX"), PROBLEM),
-        dependencies=[Depends(HTTPBearer(auto_error=False))],  # for /openapi.json: `_Guard` checks
+        dependencies=[Depends(HTTPBearer(auto_error=False))],  # for /openapi.json: `Gate` checks
     )
     problems.install(app)
-    made = (looking_routes, changing_routes, operating_routes, following_routes, exec_routes)
-    for routes in made:
+    made = (looking_routes, changing_routes, operating_routes, token_routes, following_routes)
+    for routes in (*made, exec_routes):
         app.include_router(routes(backend))
-    app.add_middleware(_Guard, token=token)
+    app.add_middleware(Gate, tokens=Tokens(backend, token))
     return app
-
-
-class _Guard:
-    """Lets only those in who know the token, and no more of their body than is allowed."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._knows(scope):
-            await self._app(scope, _limited(receive), send)
-            return
-        problem = problems.Problem(
-            401,
-            "The token is missing or wrong.",
-            "Use the state directory of the manager you speak to: --state-dir DIR.",
-        )
-        await problem.response()(scope, receive, send)
-
-    def _knows(self, scope: Scope) -> bool:
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        return secrets.compare_digest(given, self._expected)
-
-
-def _limited(receive: Receive) -> Receive:
-    """Receives the request's body up to `MAX_BODY_BYTES`; beyond, whoever reads it gets a 413."""
-    left = MAX_BODY_BYTES
-
-    async def limited() -> Message:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise HTTPException(413, "The request is larger than 4 MiB.")
-        return message
-
-    return limited

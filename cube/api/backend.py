@@ -16,7 +16,7 @@ from cube.api.problems import Problem, check_reply, not_answered, not_found
 from cube.api.streams import Bell
 from cube.engine import CannotExecute, Engine, NoSuchRun
 from cube.engine.session import Session, Wish
-from cube.messages import MANAGER, Look, Reply, RunKey, Snapshot
+from cube.messages import MANAGER, Access, Look, LookAccess, Reply, RunKey, Snapshot
 from cube.store import Store
 from cube.task import Job, State, Task
 from cube.views.jobs import find_job, find_task
@@ -42,6 +42,16 @@ class Backend:
         """
         reply = self.world.ask(MANAGER, lambda edge: Look("look", edge), ANSWER_SECONDS)
         assert isinstance(reply.body, Snapshot)
+        return reply.body
+
+    def access(self) -> Access:
+        """Who is let in, as the manager knows it now.
+
+        Raises:
+            NoAnswer: it did not answer in time.
+        """
+        reply = self.world.ask(MANAGER, lambda edge: LookAccess("access", edge), ANSWER_SECONDS)
+        assert isinstance(reply.body, Access)
         return reply.body
 
     def request(self, make: Callable[[str], Any], conflict: str = "") -> Reply:

@@ -30,6 +30,7 @@ _EXITS = {401: NOT_ALLOWED, 403: NOT_ALLOWED, 404: NOT_FOUND, 409: CONFLICT, 504
 _REPLIES = {  # the manager's word -> status and remedy
     "not-found": (404, "See what there is with: cube status"),
     "conflict": (409, "Choose another name, or stop and remove what is in the way."),
+    "forbidden": (403, "Ask whoever looks after the cluster for a token that may do that."),
     "refused": (422, "Change the request as the text says, and send it again."),
     "unavailable": (503, "Make the store work again (disk space, permissions), then repeat this."),
 }

@@ -22,7 +22,10 @@ from cube.state_dir import StateDir, StateDirError, default_state_dir
 if TYPE_CHECKING:
     from cube.client import Client, ClientError
 
-DENIED_REMEDY = "CUBE_TOKEN must hold what the file `token` in the manager's state directory holds"
+DENIED_REMEDY = (
+    "CUBE_TOKEN must hold a token of `cube token create`, or what the file `token` in the manager's"
+    " state directory holds"
+)
 ADDRESS_REMEDY = "CUBE_ADDR names it: correct that, or start one there with `cube dev --listen`"
 
 state_dir_option = click.option(
@@ -92,7 +95,8 @@ def connected(state_dir: Path) -> Iterator[Client]:
 def client_failure(error: ClientError) -> Failure:
     """What a failed call means to the user; the remedy knows where the manager was named."""
     remedy = error.remedy
-    if error.exit_code == ExitCode.NOT_ALLOWED and "CUBE_TOKEN" in os.environ:
+    denied = error.exit_code == ExitCode.NOT_ALLOWED and not error.knows_token
+    if denied and "CUBE_TOKEN" in os.environ:
         remedy = DENIED_REMEDY
     if error.exit_code == ExitCode.NO_MANAGER and "CUBE_ADDR" in os.environ:
         remedy = ADDRESS_REMEDY

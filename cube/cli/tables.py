@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ServiceView,
         SizeView,
         TaskView,
+        TokenView,
         UsageView,
     )
 
@@ -35,6 +36,7 @@ _Resource = Literal["cpu_milli", "memory_mib", "disk_mib"]
 
 JOB_COLUMNS: Final = ("job", "state", "version", "ready", "reason")
 SERVICE_COLUMNS: Final = ("service", "kind", "image", "ready", "cpu", "memory", "ports")
+TOKEN_COLUMNS: Final = ("name", "may", "created", "expires")
 TASK_COLUMNS: Final = ("task", "state", "node", "ports", "since", "reason")
 NODE_COLUMNS: Final = ("node", "state", "engine", "tasks", "cpu", "memory", "disk", "gpu", "note")
 LOAD_COLUMNS: Final = (
@@ -161,6 +163,19 @@ def node_rows(nodes: Iterable[NodeView]) -> Rows:
             n["note"],
         )
         for n in nodes
+    ]
+
+
+def token_rows(tokens: Iterable[TokenView]) -> Rows:
+    """One row for each token."""
+    return [
+        (
+            t["name"],
+            t["scope"],
+            local_time(t["created"]),
+            "never" if t["expires"] is None else local_time(t["expires"]),
+        )
+        for t in tokens
     ]
 
 

@@ -24,6 +24,7 @@ from cube.cli import (
     revising,
     running,
     shell,
+    tokens,
 )
 from cube.cli.exec import run_exec
 from cube.cli.exits import ReaderLeft
@@ -95,5 +96,5 @@ cube.add_section(
     explaining.explain,
 )
 cube.add_section("Plan", planning.plan, files.validate, files.schema)
-cube.add_section("Look after the cluster", operating.node, changing.recover)
+cube.add_section("Look after the cluster", operating.node, tokens.token, changing.recover)
 cube.add_section("The command itself", shell.completion, shell.version)

@@ -7,7 +7,7 @@ the nodes.
 `ledger` holds what is known, `jobs` what users ask for, `revising` changes that need no
 file, `rollout` new versions, `drain` nodes that are to be emptied, `operators` what else is said of
 nodes, `rounds` placement, `nodes` reports and assignments, `facts` what reports say of tasks,
-`strangers` what the store never knew, `recovery` what becomes of it.
+`strangers` what the store never knew, `recovery` what becomes of it, `doors` who is let in.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+from cube.manager.doors import Doors
 from cube.manager.drain import Draining
 from cube.manager.jobs import Jobs, record_answer
 from cube.manager.ledger import Ledger
@@ -27,16 +28,20 @@ from cube.marks import mark
 from cube.messages import (
     MANAGER,
     BeginRound,
+    CreateToken,
     DeclareLost,
     Drain,
     Effect,
+    Enrol,
     LabelNode,
     Look,
+    LookAccess,
     NeedFleet,
     Placed,
     Recover,
     Remove,
     RemoveNode,
+    RemoveToken,
     Reply,
     Report,
     Restart,
@@ -56,7 +61,8 @@ from cube.task import Saved, Task
 TICK_SECONDS = 1.0
 OfJobs: TypeAlias = Submit | Scale | Restart | Rollback | Stop | Remove
 OfNodes: TypeAlias = Recover | Drain | DeclareLost | LabelNode | RemoveNode
-Request: TypeAlias = OfJobs | OfNodes
+OfAccess: TypeAlias = CreateToken | RemoveToken | Enrol
+Request: TypeAlias = OfJobs | OfNodes | OfAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Manager:
         self._recovery = Recovery(self._ledger, self._nodes, self._jobs)
         self._draining = Draining(self._ledger, self._nodes, self._jobs)
         self._operators = Operators(self._ledger, self._nodes, self._jobs)
+        self._doors = Doors(self._ledger)
         self._store_down = ""
         self._trouble = ""  # the latest message that was set aside
 
@@ -107,6 +114,10 @@ class Manager:
                 self._request(message)
             case Recover() | Drain() | DeclareLost() | LabelNode() | RemoveNode():
                 self._request(message)
+            case CreateToken() | RemoveToken() | Enrol():
+                self._request(message)
+            case LookAccess():
+                self._ledger.send(message.reply_to, self._doors.look(message))
             case Look():
                 self._ledger.send(
                     message.reply_to, Reply(message.request, "ok", "", self.snapshot())
@@ -196,6 +207,12 @@ class Manager:
                 return self._operators.label(message)
             case RemoveNode():
                 return self._operators.remove(message)
+            case CreateToken():
+                return self._doors.create(message)
+            case RemoveToken():
+                return self._doors.remove(message)
+            case Enrol():
+                return self._doors.enrol(message)
 
     def _settle(self) -> None:
         """Let follow what must follow, whatever the message was."""

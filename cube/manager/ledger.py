@@ -20,6 +20,7 @@ from cube.task import (
     Forget,
     Job,
     Meta,
+    NodeKey,
     NodeMark,
     Record,
     Saved,
@@ -27,6 +28,7 @@ from cube.task import (
     Task,
     TaskEvent,
     Then,
+    Token,
     Volume,
     transition,
 )
@@ -54,6 +56,8 @@ class Ledger:
         self.volumes = dict(saved.volumes)
         self.answers = dict(saved.answers)
         self.node_marks = dict(saved.node_marks)
+        self.tokens = dict(saved.tokens)
+        self.node_keys = dict(saved.node_keys)
         self.draining = {name: None for name, mark in saved.node_marks.items() if mark.draining}
         self.fleet = Fleet()
         self.vacant: dict[str, int] = {}  # rows of nodes that were removed, by their names
@@ -226,6 +230,23 @@ class Ledger:
             self.set_strangers(node, frozenset())
         if self.node_marks.pop(node, None) is not None:
             self._save(Forget("node mark", node, self.next_revision()))
+        if self.node_keys.pop(node, None) is not None:
+            self._save(Forget("node key", node, self.next_revision()))
+
+    def put_token(self, token: Token) -> None:
+        """Save a new token."""
+        self.tokens[token.name] = token
+        self._save(token)
+
+    def forget_token(self, name: str) -> None:
+        """Nobody is let in by it any more."""
+        del self.tokens[name]
+        self._save(Forget("token", name, self.next_revision()))
+
+    def put_node_key(self, key: NodeKey) -> None:
+        """Save what a node proves itself with from now on."""
+        self.node_keys[key.node] = key
+        self._save(key)
 
     def set_meta(self, key: str, value: object) -> None:
         """Save a value of the manager itself."""

@@ -66,7 +66,8 @@ class Operators:
     def remove(self, remove: RemoveNode) -> Reply:
         """Forget a node that is gone for good."""
         node, entry = remove.node, self._nodes.entries.get(remove.node)
-        if entry is None and node not in self._ledger.node_marks:
+        decided = node in self._ledger.node_marks or node in self._ledger.node_keys
+        if entry is None and not decided:
             return Reply(remove.request, "not-found", f"there is no node {node}")
         if entry is not None:
             if self._reports(entry):

@@ -1,4 +1,4 @@
-"""What must survive: jobs, tasks, events, volumes, answers, node marks, the manager's own values.
+"""What must survive: jobs, tasks, events, volumes, what was answered, decided of nodes, let in.
 
 A store takes records, all or none, and gives the latest of each back. `SqliteStore` is durable,
 `MemoryStore` has the same semantics for the simulator and for tests. A store never decides

@@ -6,9 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cube.task import Answer, Event, Forget, Job, Meta, NodeMark, Record, Saved, Task, Volume
+from cube.task import (
+    Answer,
+    Event,
+    Forget,
+    Job,
+    Meta,
+    NodeKey,
+    NodeMark,
+    Record,
+    Saved,
+    Task,
+    Token,
+    Volume,
+)
 
-RECORDS = frozenset({Task, Job, Event, Meta, Answer, Volume, NodeMark, Forget})
+RECORDS = frozenset({Task, Job, Event, Meta, Answer, Volume, NodeMark, Token, NodeKey, Forget})
 
 
 class StoreError(Exception):

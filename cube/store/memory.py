@@ -9,10 +9,23 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from itertools import islice
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cube.store.contract import KEPT, Kept, StoreError, check_records
-from cube.task import Answer, Event, Forget, Job, Meta, NodeMark, Record, Saved, Task, Volume
+from cube.task import (
+    Answer,
+    Event,
+    Forget,
+    Job,
+    Meta,
+    NodeKey,
+    NodeMark,
+    Record,
+    Saved,
+    Task,
+    Token,
+    Volume,
+)
 
 T = TypeVar("T")
 
@@ -40,6 +53,8 @@ class MemoryStore:
                 dict(saved.volumes),
                 dict(saved.answers),
                 dict(saved.node_marks),
+                dict(saved.tokens),
+                dict(saved.node_keys),
             )
 
     def save(self, records: Sequence[Record]) -> None:
@@ -95,6 +110,10 @@ class MemoryStore:
                 saved.volumes[record.name] = record
             case NodeMark():
                 saved.node_marks[record.node] = record
+            case Token():
+                saved.tokens[record.name] = record
+            case NodeKey():
+                saved.node_keys[record.node] = record
             case Forget():
                 self._forget(record)
 
@@ -106,15 +125,18 @@ class MemoryStore:
             events.append(event)
 
     def _forget(self, record: Forget) -> None:
-        if record.kind == "job":
-            self._saved.jobs.pop(record.key, None)
-        elif record.kind == "task":
-            self._saved.tasks.pop(record.key, None)
+        saved = self._saved
+        tables: dict[str, dict[str, Any]] = {
+            "job": saved.jobs,
+            "task": saved.tasks,
+            "volume": saved.volumes,
+            "node mark": saved.node_marks,
+            "token": saved.tokens,
+            "node key": saved.node_keys,
+        }
+        tables[record.kind].pop(record.key, None)
+        if record.kind == "task":
             self._ended.pop(record.key, None)
-        elif record.kind == "volume":
-            self._saved.volumes.pop(record.key, None)
-        else:
-            self._saved.node_marks.pop(record.key, None)
 
     def _prune(self) -> None:
         saved, kept = self._saved, self._kept

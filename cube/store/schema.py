@@ -1,4 +1,4 @@
-"""The seven tables, and the steps from each older form of them to the present one.
+"""The nine tables, and the steps from each older form of them to the present one.
 
 A step is never changed once released; a new one is added at the end. The number of steps taken
 stands in the database's `user_version`.
@@ -38,6 +38,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
     (
         "ALTER TABLE node_marks ADD COLUMN labels TEXT NOT NULL DEFAULT '{}'",
         "ALTER TABLE node_marks ADD COLUMN deadline REAL",
+    ),
+    (
+        "CREATE TABLE tokens (name TEXT PRIMARY KEY, body TEXT NOT NULL)",
+        "CREATE TABLE node_keys (node TEXT PRIMARY KEY, body TEXT NOT NULL)",
     ),
 )
 

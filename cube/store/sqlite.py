@@ -21,7 +21,20 @@ from cube import codec
 from cube.store.contract import KEPT, Kept, StoreError, check_records
 from cube.store.lock import FileLock
 from cube.store.schema import check_ours, migrate, transaction
-from cube.task import Answer, Event, Forget, Job, Meta, NodeMark, Record, Saved, Task, Volume
+from cube.task import (
+    Answer,
+    Event,
+    Forget,
+    Job,
+    Meta,
+    NodeKey,
+    NodeMark,
+    Record,
+    Saved,
+    Task,
+    Token,
+    Volume,
+)
 
 BUSY_SECONDS = 1.0  # how long a save waits for somebody else's look into the file
 MAX_LOG_BYTES = 16 << 20  # what the write-ahead log is cut back to
@@ -39,6 +52,8 @@ _PUT = {
     NodeMark: "INSERT INTO node_marks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
     " draining = excluded.draining, revision = excluded.revision, labels = excluded.labels,"
     " deadline = excluded.deadline",
+    Token: "INSERT INTO tokens VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+    NodeKey: "INSERT INTO node_keys VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
     Answer: "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
     " revision = excluded.revision, body = excluded.body",
 }
@@ -47,6 +62,8 @@ _FORGET = {
     "task": "DELETE FROM tasks WHERE uid = ?",
     "volume": "DELETE FROM volumes WHERE name = ?",
     "node mark": "DELETE FROM node_marks WHERE node = ?",
+    "token": "DELETE FROM tokens WHERE name = ?",
+    "node key": "DELETE FROM node_keys WHERE node = ?",
 }
 _PRUNE = {
     "answers": "DELETE FROM answers WHERE request IN (SELECT request FROM answers"
@@ -139,6 +156,8 @@ class SqliteStore:
                 {row[0]: Volume(*row) for row in run("SELECT name, node, revision FROM volumes")},
                 {key: _body(body) for key, body in run("SELECT request, body FROM answers")},
                 {row[0]: _mark(*row) for row in run(_MARKS)},
+                {key: _body(body) for key, body in run("SELECT name, body FROM tokens")},
+                {key: _body(body) for key, body in run("SELECT node, body FROM node_keys")},
             )
 
     def save(self, records: Sequence[Record]) -> None:
@@ -243,6 +262,10 @@ def _statement(record: Record) -> tuple[str, tuple[Any, ...]]:
             labels = codec.dumps(dict(record.labels))
             values = (record.node, record.draining, record.revision, labels, record.deadline)
             return _PUT[NodeMark], values
+        case Token():
+            return _PUT[Token], (record.name, codec.dumps(record))
+        case NodeKey():
+            return _PUT[NodeKey], (record.node, codec.dumps(record))
         case Forget():
             return _FORGET[record.kind], (record.key,)
 

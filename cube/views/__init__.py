@@ -10,6 +10,7 @@ from cube.views.answers import (
     FieldChange,
     HealthView,
     LeftView,
+    NewTokenView,
     NowView,
     PlacementView,
     PlanView,
@@ -18,6 +19,7 @@ from cube.views.answers import (
     RecoverView,
     ServiceChange,
     SubmitView,
+    TokenView,
     VerdictView,
 )
 from cube.views.shapes import (
@@ -52,6 +54,7 @@ __all__ = [
     "LeftView",
     "LimitsView",
     "MachineView",
+    "NewTokenView",
     "NodeView",
     "NowView",
     "PlacementView",
@@ -68,6 +71,7 @@ __all__ = [
     "SizeView",
     "SubmitView",
     "TaskView",
+    "TokenView",
     "UnknownView",
     "UsageView",
     "VerdictView",

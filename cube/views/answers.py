@@ -108,6 +108,23 @@ class AnswerView(TypedDict):
     text: str
 
 
+class TokenView(TypedDict):
+    """A token, without what is secret of it."""
+
+    name: str
+    scope: str  # full or read; join: lets machines join
+    created: str
+    expires: str | None  # None: never
+
+
+class NewTokenView(TypedDict):
+    """A token that was just made."""
+
+    status: str
+    text: str
+    token: str  # the secret: told once
+
+
 class LeftView(TypedDict):
     """An unknown container that was not adopted."""
 

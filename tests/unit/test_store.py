@@ -17,11 +17,13 @@ from cube.task import (
     Forget,
     Job,
     Meta,
+    NodeKey,
     NodeMark,
     Record,
     Saved,
     State,
     Task,
+    Token,
     Volume,
 )
 
@@ -77,7 +79,8 @@ def test_a_new_store_is_empty(store: Store) -> None:
 def test_one_record_of_every_kind_comes_back(store: Store) -> None:
     task, answer, volume = a_task(0, 3), an_answer(4), Volume("shop_data", "node-1", 5)
     mark = NodeMark("node-1", True, 7)
-    store.save([Meta("epoch", "1"), JOB, task, an_event(6), answer, volume, mark])
+    token, key = Token("ann", "full", "ab", 1.0, 2.5), NodeKey("node-1", "ef", "cd", 1.0)
+    store.save([Meta("epoch", "1"), JOB, task, an_event(6), answer, volume, mark, token, key])
     assert store.load() == Saved(
         {"epoch": "1"},
         {"shop": JOB},
@@ -85,8 +88,20 @@ def test_one_record_of_every_kind_comes_back(store: Store) -> None:
         {"shop_data": volume},
         {"r4": answer},
         {"node-1": mark},
+        {"ann": token},
+        {"node-1": key},
     )
     assert store.events() == [an_event(6)]
+
+
+def test_tokens_and_node_keys_can_be_taken_back(store: Store) -> None:
+    token, key = Token("ann", "read", "ab", 1.0), NodeKey("node-1", "ef", "cd", 1.0)
+    store.save([token, key, replace(token, name="bob"), replace(key, node="node-2")])
+    store.save([replace(token, scope="full"), replace(key, digest="gh")])
+    store.save([Forget("token", "bob", 1), Forget("node key", "node-2", 1)])
+    saved = store.load()
+    assert saved.tokens == {"ann": replace(token, scope="full")}
+    assert saved.node_keys == {"node-1": replace(key, digest="gh")}
 
 
 def test_the_latest_record_of_a_key_wins(store: Store) -> None:
@@ -198,11 +213,15 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
     st.builds(a_task, KEYS, st.integers(1, 9), st.sampled_from(State)),
     st.builds(lambda k, v: Meta(f"k{k}", v), KEYS, st.text(max_size=3)),
     st.builds(lambda k, n: Volume(f"v{k}", n, 1), KEYS, st.sampled_from("ab")),
+    st.builds(lambda k, at: Token(f"t{k}", "read", "ab", 1.0, at), KEYS, st.just(2.5) | st.none()),
+    st.builds(lambda k, key: NodeKey(f"n{k}", f"{key}", "cd", 1.0), KEYS, KEYS),
     st.builds(lambda k, on: NodeMark(f"n{k}", on, 1), KEYS, st.booleans()),
     st.builds(an_event, st.integers(1, 9), st.sampled_from(["shop", ""]), st.text(max_size=3)),
     st.builds(an_answer, KEYS),
     st.builds(lambda k: Forget("task", f"shop/web/{k}@1", 1), KEYS),
     st.builds(lambda k: Forget("volume", f"v{k}", 1), KEYS),
+    st.builds(lambda k: Forget("token", f"t{k}", 1), KEYS),
+    st.builds(lambda k: Forget("node key", f"n{k}", 1), KEYS),
     st.just(JOB),
     st.just(Forget("job", "shop", 1)),
 )

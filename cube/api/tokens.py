@@ -1,0 +1,70 @@
+"""Routes for tokens: made, listed, taken back. A secret is told once, and kept by nobody here."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from cube.access import digest
+from cube.api.backend import Backend
+from cube.api.changing import show_answer
+from cube.messages import CreateToken, RemoveToken
+from cube.views import AnswerView, NewTokenView, TokenView
+from cube.views.show import show_time
+
+TokenName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+
+class TokenBody(BaseModel):
+    """A token to be made. Repeating this makes another secret, so the name is then taken."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: TokenName
+    scope: Literal["full", "read"] = "full"
+    seconds: float | None = Field(
+        None, gt=0, le=1e9, allow_inf_nan=False, description="Until it expires. None: never."
+    )
+
+
+def token_routes(backend: Backend) -> APIRouter:
+    """The routes, on this cluster."""
+    router = APIRouter()
+
+    @router.get("/v1/tokens", response_model=list[TokenView])
+    def tokens() -> list[TokenView]:
+        """All tokens that were made, by name, without what is secret of them."""
+        return [
+            {
+                "name": token.name,
+                "scope": token.scope,
+                "created": show_time(token.created),
+                "expires": None if token.expires is None else show_time(token.expires),
+            }
+            for token in sorted(backend.access().tokens, key=lambda t: t.name)
+        ]
+
+    @router.post("/v1/tokens", response_model=NewTokenView)
+    def create(body: TokenBody) -> JSONResponse:
+        """Make a token. Its secret is in this answer and nowhere else."""
+        secret, number = secrets.token_urlsafe(32), uuid.uuid4().hex
+        known = digest(secret)
+        reply = backend.request(
+            lambda edge: CreateToken(number, body.name, body.scope, known, edge, body.seconds),
+            "Choose another name, or take that token back: cube token rm NAME.",
+        )
+        answer: NewTokenView = {"status": reply.status, "text": reply.text, "token": secret}
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    @router.delete("/v1/tokens/{name}", response_model=AnswerView)
+    def remove(name: str) -> JSONResponse:
+        """Let nobody in by that token any more."""
+        number = uuid.uuid4().hex
+        return show_answer(backend.request(lambda edge: RemoveToken(number, name, edge)))
+
+    return router
