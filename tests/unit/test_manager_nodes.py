@@ -30,6 +30,15 @@ def test_node_is_told_nothing_before_its_whole_truth_was_heard() -> None:
     assert assign.keep == (STRAY.uid,)
 
 
+def test_what_a_lost_store_made_in_the_very_millisecond_of_a_start_is_not_known() -> None:
+    d = Driver(nodes=0)
+    stray = replace(STRAY, uid=f"old/web/1@{int(d.now * 1000)}")
+    d.pass_time(1)
+    d.restart()
+    (assign,) = assigns(d.report("node-1", stray)).values()
+    assert assign.keep == (stray.uid,)
+
+
 def test_unknown_container_counts_with_its_ports_until_it_ends() -> None:
     d = Driver(nodes=1)
     stray = replace(STRAY, ports=(HostPort(80, 8080, "tcp"),))
