@@ -190,10 +190,6 @@ class Manager:
             self._note(len(unknown)),
         )
 
-    def placeable(self) -> list[str]:
-        """Uids of tasks that wait although there is room; for those who check."""
-        return self._rounds.placeable()
-
     def queued(self) -> int:
         """How many entries its queue has; for those who check."""
         return len(self._rounds.queue)

@@ -85,19 +85,6 @@ class Rounds:
     def _key(self, task: Task) -> Key:
         return queue_key(task, self._ledger.jobs[task.job].spec.priority)
 
-    def placeable(self) -> list[str]:
-        """Uids of pending tasks that nothing keeps from being placed now."""
-        fleet, ready = self._ledger.fleet, []
-        for task in self._ledger.tasks.values():
-            if task.state is not State.PENDING or task.not_before > self._ledger.now:
-                continue
-            if self._unmet(task) or self._data_away(task):
-                continue
-            demand = self._ledger.demand(task)
-            if any(fleet.fits(row, demand) for row in range(len(fleet))):
-                ready.append(task.uid)
-        return ready
-
     # --- asking ---
 
     def ask(self) -> None:

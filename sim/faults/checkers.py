@@ -28,8 +28,18 @@ from cube.messages import (
     Wake,
     worker_name,
 )
+from cube.spec import TaskSpec
 from cube.task import Forget, Job, Meta, Record, Task, TaskName
+from sim.faults.checker import Broken, Checker
+from sim.faults.placing import (
+    DataStays,
+    DrainsEnd,
+    StrangersAreStrange,
+    WorkingNodes,
+    placeable,
+)
 from sim.faults.settled import Wrong, unsettled
+from sim.faults.telling import AnsweredOnce, EndsAreTrue, TimeGoesOn
 from sim.faults.world import machine_of
 
 if TYPE_CHECKING:
@@ -38,34 +48,6 @@ if TYPE_CHECKING:
 FULL_EVERY = 100  # events between two full checks
 FORGOTTEN_SECONDS = 15.0  # so long may a task wait that has room: an abandoned round and a tick
 REPORTS_REMEMBERED = 64
-
-
-class Broken(Exception):
-    """A promise was not kept. `subject` is the task, job or node that it was made to."""
-
-    def __init__(self, promise: str, text: str, subject: str = "") -> None:
-        super().__init__(f"{promise}: {text}")
-        self.promise = promise
-        self.subject = subject
-
-
-class Checker:
-    """Looks at one promise."""
-
-    def __init__(self, ordeal: Ordeal) -> None:
-        self.ordeal = ordeal
-
-    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        """An actor has handled a message."""
-
-    def saved(self, records: Sequence[Record]) -> None:
-        """These have become durable."""
-
-    def full(self, now: float) -> None:
-        """Between two events: look at everything."""
-
-    def store_replaced(self) -> None:
-        """The manager has another store from here on."""
 
 
 class OneCopy(Checker):
@@ -106,13 +88,18 @@ class OneCopy(Checker):
                 continue  # an operator decides on what the store never knew
             if where == node and not self._excused(where, now):
                 raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
-            spec = self.ordeal.engines[where].containers[other].run.spec
-            if spec.on_disconnect != "stop":
+            if self._older((node, key), (where, other)).on_disconnect != "stop":
                 continue
             if not self._excused(where, now):
                 text = f"{key} begins on {node} while {other} runs on {where}"
                 raise Broken("one copy", text, key.uid)
             self._doubled.setdefault(key.uid, now)
+
+    def _older(self, *copies: tuple[str, RunKey]) -> TaskSpec:
+        """What the older of two copies was started from: it is the one to be stopped."""
+        node, key = min(copies, key=lambda copy: copy[1])
+        spec: TaskSpec = self.ordeal.engines[node].containers[key].run.spec
+        return spec
 
     def _excused(self, node: str, now: float) -> bool:
         """Could nobody on that node stop a task, now or within the time it takes to?"""
@@ -284,9 +271,9 @@ class Books(Checker):
     """No node is over-committed, and the fleet is the sum of what is placed and unknown."""
 
     def full(self, now: float) -> None:
-        if not self.ordeal.world.alive(MANAGER):
+        snapshot = self.ordeal.snapshot
+        if snapshot is None:
             return
-        snapshot = self.ordeal.world.core(MANAGER).snapshot()
         used: dict[str, list[int]] = {row.info.name: [0, 0, 0] for row in snapshot.rows}
         for task in snapshot.tasks:
             if task.state.placed and task.node in used:
@@ -326,8 +313,7 @@ class NobodyForgotten(Checker):
         if now - ordeal.disturbed < FORGOTTEN_SECONDS:
             self._since.clear()
             return
-        manager = world.core(MANAGER)
-        waiting = manager.placeable()
+        waiting = [] if ordeal.snapshot is None else placeable(ordeal.snapshot)
         self._since = {uid: self._since.get(uid, now) for uid in waiting}
         for uid, since in self._since.items():
             if now - since > FORGOTTEN_SECONDS:
@@ -363,7 +349,7 @@ class StoreIsTrue(Checker):
         if not world.alive(MANAGER) or store.failing or not world.is_saved(MANAGER):
             return
         saved = store.load().tasks
-        for task in world.core(MANAGER).snapshot().tasks:
+        for task in () if self.ordeal.snapshot is None else self.ordeal.snapshot.tasks:
             if saved.get(task.uid) != task:
                 raise Broken("the store is true", f"{task.uid} differs from the store", task.uid)
 
@@ -377,11 +363,10 @@ class Bounded(Checker):
             name = worker_name(node)
             if world.alive(name) and world.core(name).unanswered() > REPORTS_REMEMBERED:
                 raise Broken("tables are bounded", f"{name} remembers too many reports", node)
-        if world.alive(MANAGER):
-            manager = world.core(MANAGER)
-            tasks = len(manager.snapshot().tasks)
-            if manager.queued() > 20 * tasks + 100:
-                text = f"{manager.queued()} queue entries for {tasks} tasks"
+        if self.ordeal.snapshot is not None:
+            queued, tasks = world.core(MANAGER).queued(), len(self.ordeal.snapshot.tasks)
+            if queued > 20 * tasks + 100:
+                text = f"{queued} queue entries for {tasks} tasks"
                 raise Broken("tables are bounded", text)
 
 
@@ -416,7 +401,8 @@ class OursOnly(Checker):
 
 CHECKERS: list[type[Checker]] = [
     OneCopy, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books, NobodyForgotten,
-    AcceptedStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly,
+    AcceptedStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly, WorkingNodes, DataStays,
+    DrainsEnd, StrangersAreStrange, AnsweredOnce, EndsAreTrue, TimeGoesOn,
 ]  # fmt: skip
 
 
@@ -430,6 +416,7 @@ class Checkers:
         self._at_saves = [c for c in self._all if _has(c, "saved")]
         self._in_full = [c for c in self._all if _has(c, "full")]
         self._events = 0
+        self._broken: Broken | None = None
         self.count = 0
 
     @property
@@ -444,10 +431,16 @@ class Checkers:
             checker.handled(actor, message, now, effects)
 
     def saved(self, records: Sequence[Record]) -> None:
-        """See `Checker.saved`."""
+        """See `Checker.saved`. Whatever a save raises, an actor takes for a failure of its store.
+
+        So what is found broken here is told after the event.
+        """
         self.count += len(self._at_saves)
-        for checker in self._at_saves:
-            checker.saved(records)
+        try:
+            for checker in self._at_saves:
+                checker.saved(records)
+        except Broken as broken:
+            self._broken = self._broken or broken
 
     def store_replaced(self) -> None:
         """See `Checker.store_replaced`."""
@@ -456,6 +449,8 @@ class Checkers:
 
     def after_event(self) -> None:
         """Between two events."""
+        if self._broken is not None:
+            raise self._broken
         self._events += 1
         if self._events % FULL_EVERY == 0:
             self.full()
@@ -463,7 +458,9 @@ class Checkers:
     def full(self) -> None:
         """Look at everything."""
         self.count += len(self._in_full)
-        now = self._ordeal.world.now()
+        world = self._ordeal.world
+        now, alive = world.now(), world.alive(MANAGER)
+        self._ordeal.snapshot = world.core(MANAGER).snapshot() if alive else None
         for checker in self._in_full:
             checker.full(now)
 

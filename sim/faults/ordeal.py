@@ -23,13 +23,15 @@ from cube.messages import (
     NodeInfo,
     Recover,
     Save,
+    Snapshot,
     engine_name,
     worker_name,
 )
 from cube.policies import make_policy
 from cube.scheduler import Scheduler
 from cube.worker import Worker
-from sim.faults.checkers import Broken, Checkers
+from sim.faults.checker import Broken
+from sim.faults.checkers import Checkers
 from sim.faults.engine import FaultyEngine, SetTrouble, Trouble
 from sim.faults.kinds import KINDS
 from sim.faults.plan import Fault, draw_plan
@@ -145,6 +147,7 @@ class Ordeal:
         self.deaths: Counter[str] = Counter()  # of each actor
         self.orphans: set[tuple[str, int]] = set()  # attempts that ran when their store was lost
         self.troubled: dict[str, float] = {}  # node: when last nobody there could stop a task
+        self.snapshot: Snapshot | None = None  # what the manager knows, as full checks see it
         self.disturbed = 0.0  # when last something kept the control plane from placing
         chosen = None if only is None else set(only)
         plan = draw_plan(scenario, seed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cube.messages import MANAGER, Snapshot
 from cube.task import NodeState, State, Task
+from sim.faults.placing import placeable
 
 if TYPE_CHECKING:
     from sim.faults.ordeal import Ordeal
@@ -23,13 +24,14 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
         return [("there is no manager", "")]
     if ordeal.user.waiting:
         return [(f"{ordeal.user.waiting} requests are not answered", "")]
-    manager = ordeal.world.core(MANAGER)
-    snapshot = manager.snapshot()
-    placeable = set(manager.placeable())
+    snapshot = ordeal.world.core(MANAGER).snapshot()
+    has_room = set(placeable(snapshot))
     runs = _runs(ordeal)
     tasks = {task.uid: task for task in snapshot.tasks}
     wrong = [(f"{node.name} is {node.state}", node.name) for node in snapshot.nodes
              if node.state is not NodeState.ALIVE or node.draining]  # fmt: skip
+    wrong += [(f"{row.info.name} takes no tasks", row.info.name)
+              for row in snapshot.rows if not row.open]  # fmt: skip
     wrong += [(f"{fact.uid} on {node} is unknown", fact.uid) for node, fact in snapshot.unknown]
     for uid, nodes in runs.items():
         task = tasks.get(uid)
@@ -39,7 +41,7 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
             state = "forgotten" if task is None else task.state
             wrong.append((f"{uid} runs on {nodes[0]} but is {state}", uid))
     for task in snapshot.tasks:
-        wrong += _task(task, runs.get(task.uid, []), task.uid in placeable)
+        wrong += _task(task, runs.get(task.uid, []), task.uid in has_room)
     return wrong + _jobs(ordeal, snapshot)
 
 
@@ -52,7 +54,7 @@ def _runs(ordeal: Ordeal) -> dict[str, list[str]]:
     return runs
 
 
-def _task(task: Task, nodes: list[str], placeable: bool) -> list[Wrong]:
+def _task(task: Task, nodes: list[str], has_room: bool) -> list[Wrong]:
     uid = task.uid
     match task.state:
         case State.RUNNING if task.phase == 1 and nodes != [task.node]:
@@ -61,7 +63,7 @@ def _task(task: Task, nodes: list[str], placeable: bool) -> list[Wrong]:
             return [(f"{uid} is still stopping", uid)]
         case State.SCHEDULED if task.retry_at is None and not _starts_slowly(task):
             return [(f"{uid} is still scheduled", uid)]
-        case State.PENDING if placeable:
+        case State.PENDING if has_room:
             return [(f"{uid} has room and is not placed", uid)]
         case _:
             return []

@@ -1,0 +1,40 @@
+"""What a checker is, and what it does when a promise was not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cube.messages import Effect
+from cube.task import Record
+
+if TYPE_CHECKING:
+    from sim.faults.ordeal import Ordeal
+
+
+class Broken(Exception):
+    """A promise was not kept. `subject` is the task, job or node that it was made to."""
+
+    def __init__(self, promise: str, text: str, subject: str = "") -> None:
+        super().__init__(f"{promise}: {text}")
+        self.promise = promise
+        self.subject = subject
+
+
+class Checker:
+    """Looks at one promise."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        self.ordeal = ordeal
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        """An actor has handled a message."""
+
+    def saved(self, records: Sequence[Record]) -> None:
+        """These have become durable."""
+
+    def full(self, now: float) -> None:
+        """Between two events: look at everything."""
+
+    def store_replaced(self) -> None:
+        """The manager has another store from here on."""
