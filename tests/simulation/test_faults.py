@@ -12,9 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from cube.manager import facts
-from cube.manager.nodes import Nodes
 from cube.worker import Worker
-from cube.worker.lease import Lease
 from sim.__main__ import main
 from sim.errors import InputError
 from sim.faults import named, read, run_seed
@@ -82,39 +80,7 @@ def test_leaving_a_fault_out_moves_no_other() -> None:
     assert rest == draw_plan(fewer, 1)
 
 
-# --- planted bugs: a green run means something --------------------------------------------
-
-
-def first_broken(scenario: str, seeds: range) -> str:
-    for seed in seeds:
-        broken = run_seed(read(scenario), seed).broken
-        if broken:
-            return broken
-    return ""
-
-
-def test_a_lost_node_s_tasks_that_are_never_requeued_are_noticed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("cube.manager.nodes.lose_task", lambda ledger, task, node: None)
-    monkeypatch.setattr(Nodes, "_whole", lambda self, entry, report: None)
-    assert first_broken("crashes", range(1, 4))
-
-
-def test_a_lease_that_never_ends_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Lease, "end", lambda self, held: [])
-    monkeypatch.setattr(Lease, "until", float("inf"))
-    assert first_broken("network", range(1, 13)).startswith("one copy")
-
-
-def test_an_empty_store_that_removes_everything_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "_once_known", lambda ledger, fact, name: True)
-    assert "forgetful" in first_broken("stores", range(1, 13))
-
-
-def test_a_stop_that_is_forgotten_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Worker, "_kill", lambda self, held: None)
-    assert first_broken("network", range(1, 3)).startswith(("settled", "one copy"))
+# --- failing runs ------------------------------------------------------------------------
 
 
 def test_a_failing_run_is_cut_down_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
