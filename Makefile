@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench image clean
+.PHONY: help demo test lint bench mutants image clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## an embedded cluster runs examples/shop.compose.yaml, explains it and cleans up
 	@$(BIN)/cube demo
@@ -27,6 +27,12 @@ lint: $(READY) ## formatting, style, types and the direction of imports
 bench: $(READY) ## hot paths; the numbers go to runs/bench.json
 	@mkdir -p runs
 	@$(BIN)/python -m pytest benchmarks --benchmark-json=runs/bench.json
+
+# Takes most of an hour; `runs/mutants.jsonl` keeps every verdict, so it may be cut off and go on.
+mutants: $(READY) ## plant bugs into the cores, see that they are noticed, write the tables into docs/
+	@$(BIN)/python -m tests.mutants named
+	@$(BIN)/python -m tests.mutants generated
+	@$(BIN)/python -m tests.mutants tables
 
 # Where a Docker engine answers, the tests need an image that no registry has to serve.
 image:

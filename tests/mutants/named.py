@@ -25,6 +25,13 @@ class Named:
     killer: Killer
 
     @property
+    def soonest(self) -> Killer:
+        """Who is known to notice it; others are tried only once that has changed."""
+        if isinstance(self.killer, Suite):
+            return self.killer
+        return Seeds(self.killer.scenario, self.killer.seeds[:1])
+
+    @property
     def case(self) -> Case:
         """What is to be judged.
 
@@ -422,14 +429,3 @@ NAMED = [
         by_seeds("crashes", 19),
     ),
 ]
-
-
-def control(mutants: list[Named]) -> Case:
-    """The cores as they are, judged by all who notice these mutants: nobody may complain."""
-    firsts: dict[Killer, None] = {}
-    for mutant in mutants:
-        killer = mutant.killer
-        if isinstance(killer, Seeds):
-            killer = Seeds(killer.scenario, killer.seeds[:1])
-        firsts[killer] = None
-    return Case("", {}, tuple(firsts))
