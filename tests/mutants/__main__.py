@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tests.mutants.generated import mutations, sample
+from tests.mutants.generated import drawn, mutations
 from tests.mutants.judge import Case, Killer, Verdict, complaint, judge
 from tests.mutants.named import NAMED
 from tests.mutants.results import Results
@@ -66,7 +66,8 @@ def _named(chosen: argparse.Namespace) -> int:
 def _generated(chosen: argparse.Namespace) -> int:
     results, found = Results(chosen.results), mutations()
     found = [m for m in found if chosen.only in m.key]
-    wanted = sample(found, chosen.sample, chosen.seed) if chosen.sample else found
+    # In an order by lot, so that a run that is cut off has judged a sample, too.
+    wanted = drawn(found, chosen.seed)[: chosen.sample or None]
     cases = [mutation.case for mutation in wanted]
     todo = [case for case in cases if not results.noticed(case)]
     noticed, unexplained, why = len(cases) - len(todo), 0, explained()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -124,18 +124,16 @@ def mutations_of(module: str, source: bytes) -> list[Mutation]:
     return found
 
 
-def sample(found: Sequence[Mutation], count: int, seed: int) -> list[Mutation]:
-    """So many of them, from each module its share."""
-    if count >= len(found):
-        return list(found)
+def drawn(found: Iterable[Mutation], seed: int) -> list[Mutation]:
+    """In such an order that the first so many have from each module its share, by lot."""
     groups: dict[str, list[Mutation]] = defaultdict(list)
     for mutation in found:
         groups[mutation.module].append(mutation)
-    chosen: list[Mutation] = []
+    placed = []
     for module, group in groups.items():
-        share = max(1, round(count * len(group) / len(found)))
-        chosen += Random(f"{seed} {module}").sample(group, min(share, len(group)))
-    return chosen
+        shuffled = Random(f"{seed} {module}").sample(group, len(group))
+        placed += [((i + 0.5) / len(group), m.key, m) for i, m in enumerate(shuffled)]
+    return [mutation for *_, mutation in sorted(placed, key=lambda p: p[:2])]
 
 
 def killers(module: str) -> tuple[Killer, ...]:
