@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pykka
 
@@ -80,8 +80,7 @@ class Host(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """A message on its way; `life` marks a timer, which dies with the life that set it."""
 
     message: Any
@@ -204,6 +203,8 @@ class CoreActor(pykka.Actor):
     def _flush(self) -> None:
         """Save what the batch saved, then send what it sent."""
         self._batched = 0
+        if not self._effects:
+            return
         effects, self._effects = self._effects, []
         saves = [e for e in effects if isinstance(e, Save)]
         if self._unsaved or not self._save(saves):
@@ -214,6 +215,8 @@ class CoreActor(pykka.Actor):
 
     def _save(self, saves: list[Save]) -> bool:
         """Make these durable, in one transaction; if that fails, see to it that it is retried."""
+        if not saves:
+            return True
         records = [record for save in saves for record in save.records]
         if not records or self._store is None:
             return True
@@ -252,10 +255,10 @@ class CoreActor(pykka.Actor):
             self._birth()
 
     def _send(self, effects: Iterable[Effect]) -> None:
+        name, deliver = self.name, self._host.deliver
         for effect in effects:
             if isinstance(effect, Send):
-                own = effect.to == self.name
-                self._host.deliver(self.name, effect, self.life if own else None)
+                deliver(name, effect, self.life if effect.to == name else None)
 
 
 def _to(effect: Effect) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, cast
 from urllib.parse import quote
@@ -157,6 +157,54 @@ class Client:
         """Remove the containers that await recovery."""
         body = {"request": request or new_request_id(), "action": "remove"}
         return cast(AnswerView, self._send("POST", "/v1/recovery", body))
+
+    # --- nodes ---
+
+    def drain(
+        self,
+        node: str,
+        *,
+        on: bool = True,
+        deadline_seconds: float | None = None,
+        request: str | None = None,
+    ) -> AnswerView:
+        """Empty a node and give it no new tasks; `on` False: let it have some again.
+
+        Args:
+            node: its name.
+            on: drain it.
+            deadline_seconds: stop what is left after so long, without waiting for anything.
+            request: names the request.
+        """
+        body = {"on": on, "deadline_seconds": deadline_seconds}
+        return self._say_of(node, "drain", body, request)
+
+    def label_node(
+        self,
+        node: str,
+        add: Mapping[str, str],
+        drop: Sequence[str] = (),
+        *,
+        request: str | None = None,
+    ) -> AnswerView:
+        """Add labels to those that a node's worker tells; take added ones away."""
+        return self._say_of(node, "labels", {"add": dict(add), "drop": list(drop)}, request)
+
+    def declare_lost(self, node: str, *, request: str | None = None) -> AnswerView:
+        """A silent node is gone: place its tasks elsewhere at once."""
+        return self._say_of(node, "lost", {}, request)
+
+    def remove_node(self, node: str, *, request: str | None = None) -> AnswerView:
+        """Forget a node that is gone for good."""
+        query = {"request": request or new_request_id()}
+        answer = self._send("DELETE", f"/v1/nodes/{_path(node)}", None, query)
+        return cast(AnswerView, answer)
+
+    def _say_of(
+        self, node: str, what: str, body: dict[str, Any], request: str | None
+    ) -> AnswerView:
+        body = {"request": request or new_request_id(), **body}
+        return cast(AnswerView, self._send("POST", f"/v1/nodes/{_path(node)}/{what}", body))
 
     # --- streams ---
 

@@ -60,6 +60,7 @@ class ClusterOptions:
     record: Path | None = None  # where to log what every core was told and did
     docker_url: str | None = None
     simulated_size: tuple[int, int, int] = (4000, 8192, 65536)  # of each simulated node
+    gpus: tuple[str, ...] | None = None  # of this machine, or of each simulated node; None: look
 
 
 class Cluster:
@@ -177,7 +178,7 @@ class Cluster:
     def _start_engines(self) -> None:
         for i, node in enumerate(self.nodes):
             if self.options.engine == "simulated":
-                info = NodeInfo(node, *self.options.simulated_size)
+                info = NodeInfo(node, *self.options.simulated_size, gpus=self.options.gpus or ())
                 self.world.start_core(engine_name(node), partial(_simulated, info))
             else:
                 self.world.start_engine(node, partial(self._make_engine, i, node))
@@ -193,6 +194,7 @@ class Cluster:
             state_dir=self.state.engine_path,
             share=(i, options.workers),
             docker_url=options.docker_url,
+            gpus=options.gpus,
         )
         return engine
 

@@ -30,8 +30,7 @@ def engine_name(node: str) -> str:
 # --- effects -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Deliver `message` to the actor named `to`, `after` seconds from now (a timer)."""
 
     to: str
@@ -52,6 +51,15 @@ Effect = Send | Save
 
 
 FENCE_SECONDS = 5.0  # a fenced task is gone so long after its lease at the latest
+
+
+def resend_seconds(interval: float) -> float:
+    """After how long a worker tells again what was not answered, at first.
+
+    A second; a tenth of the report interval where many nodes make that longer, so that answers can
+    wait for one another.
+    """
+    return max(1.0, interval / 10)
 
 
 class Generation(NamedTuple):
@@ -98,6 +106,7 @@ class NodeInfo:
     labels: tuple[tuple[str, str], ...] = ()
     engine: str = "simulated"
     boot_id: str = ""
+    gpus: tuple[str, ...] = ()  # the model of each GPU, by device number
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ class NodeRow:
     tasks: int = 0
     cpu_load_milli: int = 0  # measured
     ports: tuple[tuple[int, str], ...] = ()  # asked host ports in use by this row's tasks
+    gpu_used_milli: tuple[int, ...] = ()  # by device number; what follows the last used is left out
 
 
 # --- user -> manager ---------------------------------------------------------------------
@@ -165,17 +175,41 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Move a node's tasks elsewhere and give it no new ones; `on` False: let it have some again."""
+    """Move a node's tasks elsewhere and give it no new ones; `on` False: let it have some again.
+
+    After `deadline_seconds` what is left is stopped without waiting for anything.
+    """
 
     request: str
     node: str
     reply_to: str = ""
     on: bool = True
+    deadline_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeclareLost:
     """An operator knows that a silent node is gone: place its tasks elsewhere at once (rule 8)."""
+
+    request: str
+    node: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNode:
+    """Add labels to those that a node's worker tells, or take added ones away again."""
+
+    request: str
+    node: str
+    reply_to: str = ""
+    add: tuple[tuple[str, str], ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNode:
+    """Forget a node that is gone for good, with all that was decided about it."""
 
     request: str
     node: str
@@ -217,6 +251,7 @@ class Place:
     rows: tuple[NodeRow, ...]
     questions: tuple[Question, ...]
     order: tuple[int, ...]  # queue order: the k-th task to place is the next of questions[order[k]]
+    fifo: bool = False  # one that does not fit ends the round: nobody passes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +283,7 @@ class Wanted:
     run: bool = True
     restart: int = 0  # restarts of this attempt that the manager knows of
     failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
+    gpus: tuple[int, ...] = ()  # the device numbers that it may use
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +324,8 @@ class Fact:
     failures: tuple[float, ...] = ()  # worker's clock
     handle: str = ""  # the engine's short id
     size: tuple[int, int, int] = (0, 0, 0)  # cpu, memory, disk of a container found by label
+    gpus: tuple[int, ...] = ()  # the device numbers that it holds
+    gpu_milli: int = 0  # thousandths of each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +362,7 @@ class Run:
     version: int
     spec: TaskSpec
     failures: tuple[float, ...] = ()  # when charged failures were seen (worker's clock)
+    gpus: tuple[int, ...] = ()  # the device numbers that it may use
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +437,8 @@ class Found:
     on_disconnect: str = "keep"
     stop_grace_seconds: float = 10.0
     failures: tuple[float, ...] = ()  # as its Run said: what was known when it started
+    gpus: tuple[int, ...] = ()  # as its Run said
+    gpu_milli: int = 0  # thousandths of each of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,6 +501,11 @@ class SetAside:
 @dataclass(frozen=True, slots=True)
 class Tick:
     """A core to itself: look at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRound:
+    """Manager to itself: what happens at this moment has been heard, so ask now."""
 
 
 @dataclass(frozen=True, slots=True)

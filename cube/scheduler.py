@@ -29,7 +29,7 @@ class Scheduler:
                 return [Send(MANAGER, NeedFleet(message.round))]
             case Place():
                 self._learn(message)
-                decisions = self._placer.place(message.questions, message.order)
+                decisions = self._placer.place(message.questions, message.order, message.fifo)
                 return [Send(MANAGER, Placed(message.round, decisions))]
             case _:
                 return []

@@ -7,12 +7,14 @@ reads files or knows YAML.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Literal
 
 DEFAULT_CPU_MILLI = 100  # what a task counts for that asks for nothing
 DEFAULT_MEMORY_MIB = 128
+WHOLE_GPU_MILLI = 1000  # thousandths of one device
 
 
 class Kind(StrEnum):
@@ -23,15 +25,9 @@ class Kind(StrEnum):
     GLOBAL = "global"  # one instance on every node that fits
     GLOBAL_BATCH = "global-batch"  # global-job
 
-    @property
-    def is_batch(self) -> bool:
-        """Does exiting with 0 complete it?"""
-        return self in (Kind.BATCH, Kind.GLOBAL_BATCH)
-
-    @property
-    def is_global(self) -> bool:
-        """One instance per node instead of a number of instances?"""
-        return self in (Kind.GLOBAL, Kind.GLOBAL_BATCH)
+    def __init__(self, text: str) -> None:
+        self.is_batch = text.endswith("batch")  # does exiting with 0 complete it?
+        self.is_global = text.startswith("global")  # one per node instead of a number of them?
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +101,20 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuNeed:
+    """The GPUs of a task: whole devices, or a share of one."""
+
+    count: int = 1
+    milli: int = WHOLE_GPU_MILLI  # of each, in thousandths; a share is of one device only
+    models: tuple[str, ...] = ()  # any of these will do; empty: any at all
+
+    @property
+    def total_milli(self) -> int:
+        """Thousandths of a device altogether."""
+        return self.count * self.milli
+
+
+@dataclass(frozen=True, slots=True)
 class RestartPolicy:
     """What the worker does when a run ends: try again on the same node, within a budget."""
 
@@ -165,6 +175,7 @@ class TaskSpec:
     cpu_milli: int = DEFAULT_CPU_MILLI
     memory_mib: int = DEFAULT_MEMORY_MIB
     disk_mib: int = 0
+    gpu: GpuNeed | None = None
     cpu_limit_milli: int | None = None
     memory_limit_mib: int | None = None
     constraints: tuple[Constraint, ...] = ()
@@ -185,21 +196,16 @@ class TaskSpec:
         How many there are, what waits for what and what follows an end can change around a
         running container; everything else needs a new one.
         """
-        if self is other:
-            return True
-        around = replace(
-            self,
-            instances=other.instances,
-            restart=other.restart,
-            reschedule=other.reschedule,
-            depends_on=other.depends_on,
-        )
-        return around == other
+        return self is other or _container(self) == _container(other)
 
     @property
     def pinning_mounts(self) -> tuple[Mount, ...]:
         """Mounts whose data lives on one node only."""
         return tuple(m for m in self.mounts if m.kind != "tmpfs" and m.source and not m.shared)
+
+
+_AROUND = {"instances", "restart", "reschedule", "depends_on"}  # a container
+_container = attrgetter(*(f.name for f in fields(TaskSpec) if f.name not in _AROUND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +220,10 @@ class JobSpec:
 
     def service(self, name: str) -> TaskSpec | None:
         """The service of that name, or None."""
-        return next((s for s in self.services if s.name == name), None)
+        for service in self.services:
+            if service.name == name:
+                return service
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +240,7 @@ class Demand:
     service: str = ""  # "job/service"; "" where nothing is spread or counted
     spread: Spread = Spread("none")
     max_per_node: int | None = None
+    gpu: GpuNeed | None = None
 
     @classmethod
     def of(cls, job: JobSpec, spec: TaskSpec, node: str | None = None) -> Demand:
@@ -250,12 +260,18 @@ class Demand:
             f"{job.name}/{spec.name}" if counted else "",
             spread,
             spec.max_per_node,
+            spec.gpu,
         )
 
     @property
     def size(self) -> tuple[int, int, int]:
         """(cpu_milli, memory_mib, disk_mib)."""
         return (self.cpu_milli, self.memory_mib, self.disk_mib)
+
+    @property
+    def gpu_milli(self) -> int:
+        """Thousandths of a GPU altogether; 0: it needs none."""
+        return 0 if self.gpu is None else self.gpu.total_milli
 
     def pinned(self, node: str) -> Demand:
         """The same demand, on one node only."""

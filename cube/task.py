@@ -25,19 +25,14 @@ class State(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
 
-    @property
-    def final(self) -> bool:
-        """Has it ended for good?"""
-        return self in FINAL
-
-    @property
-    def placed(self) -> bool:
-        """Does it hold resources on a node?"""
-        return self in PLACED_STATES
+    def __init__(self, text: str) -> None:
+        # Attributes, not properties: they are asked more often than anything else.
+        self.final = text in ("completed", "failed", "stopped")  # has it ended for good?
+        self.placed = text in ("scheduled", "running", "stopping")  # does it hold resources?
 
 
-FINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.STOPPED})
-PLACED_STATES: Final = frozenset({State.SCHEDULED, State.RUNNING, State.STOPPING})
+FINAL: Final = frozenset(state for state in State if state.final)
+PLACED_STATES: Final = frozenset(state for state in State if state.placed)
 
 
 class TaskEvent(StrEnum):
@@ -113,7 +108,7 @@ class HostPort(NamedTuple):
 class Rejection:
     """Why a filter turned nodes away: how many, and how near the best of them came."""
 
-    reason: str  # cpu, memory, disk, port 8080/tcp, constraint ..., datacenter, spread, closed, ...
+    reason: str  # cpu, memory, disk, gpu, port 80/tcp, constraint ..., spread ..., closed, ...
     nodes: int
     need: int | None = None  # in the resource's unit
     best: int | None = None  # the most that any of these nodes has free
@@ -133,6 +128,7 @@ class Decision:
     rejections: tuple[Rejection, ...] = ()
     feasible: int = 0  # nodes that passed every filter
     error: str = ""  # the policy raised or returned nonsense
+    gpus: tuple[int, ...] = ()  # the device numbers that were chosen on the node
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +162,7 @@ class Task:
     handle: str = ""  # the engine's id of the container
     decision: Decision | None = None  # the latest placement decision, or why there was none
     lost: bool = False  # it waits because its node was lost: if that returns, so does the task
+    gpus: tuple[int, ...] = ()  # the devices that its latest attempt was given
     displaced: bool = False  # it was stopped because its own node has no place for it now
 
     @property
@@ -227,6 +224,7 @@ class Node:
     labels: tuple[tuple[str, str], ...]
     note: str = ""  # why it takes no new tasks
     draining: bool = False  # an operator wants it empty
+    deadline: float | None = None  # when the drain waits no longer
 
 
 # --- records that are not tasks, jobs or nodes -------------------------------------------
@@ -280,13 +278,15 @@ class NodeMark:
     node: str
     draining: bool
     revision: int
+    labels: tuple[tuple[str, str], ...] = ()  # added to those that its worker tells
+    deadline: float | None = None  # when a drain waits no longer
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
     """Delete the record of that kind and key."""
 
-    kind: Literal["job", "task", "volume"]
+    kind: Literal["job", "task", "volume", "node mark"]
     key: str
     revision: int
 

@@ -4,7 +4,7 @@
 
     cluster = sim.Cluster.of(big=(20, "64c 256GiB"), small=(180, "16c 64GiB"))
     work = sim.Workload.poisson(tasks=20_000, load=0.85)
-    trial = sim.compare(cluster, work, policies=["epvm", "round-robin"], seeds=range(1, 6))
+    trial = sim.compare(cluster, work, policies=["epvm", "round-robin"], seeds=range(1, 11))
     trial.table("wait_seconds.p95")
     trial.plot("utilisation", "figure.pdf", width_inches=3.3)
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from sim.api import run as run
     from sim.cluster import Cluster as Cluster
     from sim.cluster import NodeGroup as NodeGroup
+    from sim.comparison import Comparison as Comparison
     from sim.durations import Durations as Durations
     from sim.errors import InputError as InputError
     from sim.errors import SimulationError as SimulationError
-    from sim.results import Comparison as Comparison
     from sim.results import RunResult as RunResult
     from sim.scenario import Scenario as Scenario
     from sim.workload import Shape as Shape
@@ -40,7 +40,7 @@ _HOMES = {
     "Durations": "sim.durations",
     "InputError": "sim.errors",
     "SimulationError": "sim.errors",
-    "Comparison": "sim.results",
+    "Comparison": "sim.comparison",
     "RunResult": "sim.results",
     "Scenario": "sim.scenario",
     "Shape": "sim.workload",

@@ -8,8 +8,9 @@ from typing import Any
 
 from sim import experiment
 from sim.cluster import Cluster
+from sim.comparison import Comparison
 from sim.experiment import AnyPolicy
-from sim.results import Comparison, RunResult
+from sim.results import RunResult
 from sim.scenario import Scenario
 from sim.simulation import Progress
 from sim.workload import Workload
@@ -52,7 +53,7 @@ def compare(
     policies: Sequence[AnyPolicy] = ("epvm", "round-robin"),
     *,
     baseline: str = "",
-    seeds: Iterable[int] = range(1, 6),
+    seeds: Iterable[int] = range(1, 11),
     processes: int = 1,
     out: str | Path | None = None,
     force: bool = False,

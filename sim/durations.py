@@ -18,6 +18,8 @@ from pydantic import Field, model_validator
 from sim.description import Description, Positive
 from sim.streams import Streams
 
+RESIDUALS = 2048
+
 
 class Durations(Description):
     """True run times in seconds, cut at `limit_seconds` as by a batch system's time limit.
@@ -57,8 +59,11 @@ class Durations(Description):
 
     def mean_at(self, scale: float) -> float:
         """E[min(X, limit)] in seconds for a family member of that scale."""
-        limit: float = self.limit_seconds
-        if scale == 0:
+        return self._mean_cut(scale, self.limit_seconds)
+
+    def _mean_cut(self, scale: float, limit: float) -> float:
+        """E[min(X, limit)] for any limit."""
+        if scale == 0 or limit == 0:
             return 0.0
         match self.family:
             case "lognormal":
@@ -91,6 +96,17 @@ class Durations(Description):
             case _:
                 seconds = [scale] * count
         return np.asarray(np.minimum(np.array(seconds), self.limit_seconds))
+
+    def residual(self, uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is left to run of tasks that are met running, by the inverse of its distribution.
+
+        A task met at a random moment has P(rest <= x) = E[min(X, x)] / E[X] (renewal theory).
+        The inverse is interpolated between `RESIDUALS` points.
+        """
+        scale, limit = self.scale_seconds, self.limit_seconds
+        points = [limit * (i / RESIDUALS) ** 3 for i in range(RESIDUALS + 1)]
+        known = [self._mean_cut(scale, point) / self.mean_seconds for point in points]
+        return np.asarray(np.interp(uniform, known, points))
 
 
 def _normal_cdf(x: float) -> float:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from cube.engine.simulated import Outcome
 from cube.messages import Run
 from cube.task import TaskName
+from sim.arrivals import MICROS, Arrivals
 from sim.streams import Streams
-from sim.workload import MICROS, Arrivals, StartLatency
+from sim.workload import StartLatency
 
 
 class TrueTasks:

@@ -7,26 +7,25 @@ checks it. Where results go is said by the caller; nothing is printed.
 from __future__ import annotations
 
 import copy
-import signal
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
-
 from cube.policies import Policy, PolicyError, make_policy
 from sim import files
+from sim.comparison import Comparison
 from sim.errors import InputError, SimulationError, did_you_mean
-from sim.metrics import counts, curves, measure, waits, window
-from sim.results import Comparison, RunResult
+from sim.fingerprint import user_modules
+from sim.metrics import Measure, check_keys, make_measure
+from sim.piece import Piece
+from sim.results import RunResult
 from sim.scenario import Scenario
-from sim.simulation import Progress, Simulation
-from sim.workload import MICROS
+from sim.simulation import Progress
+from sim.workers import work_all
 
 AnyPolicy = Any  # text, a Policy, or a function decorated with `sim.policy`
+AnyMetric = Any  # text, or a function, decorated with `sim.metric` or not
 
 
 def policy_of(wanted: AnyPolicy) -> Policy:
@@ -41,10 +40,22 @@ def policy_of(wanted: AnyPolicy) -> Policy:
         raise InputError(str(error)) from None
 
 
+def measures_of(scenario: Scenario, wanted: Iterable[AnyMetric]) -> tuple[Measure, ...]:
+    """The user's own metrics: those of the scenario and those that are handed in.
+
+    Raises:
+        InputError: there is no such metric, or its key is taken.
+    """
+    found = {measure.name: measure for measure in map(make_measure, (*scenario.metrics, *wanted))}
+    check_keys(list(found.values()))
+    return tuple(found.values())
+
+
 def run(
     scenario: Scenario,
     policy: AnyPolicy = None,
     *,
+    metrics: Iterable[AnyMetric] = (),
     out: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -52,73 +63,30 @@ def run(
     """Simulate the scenario's first policy (or `policy`) with its first seed.
 
     Raises:
-        InputError: the policy, the workload or the folder makes no sense.
+        InputError: the policy, a metric, the workload or the folder makes no sense.
         PolicyFailed: the policy raised or gave nonsense.
     """
     wanted = policy_of(scenario.policies[0] if policy is None else policy)
+    measures = measures_of(scenario, metrics)
     with _folder(out, force):
-        result = _simulate(scenario, wanted, scenario.seeds[0], progress)
+        piece = Piece(_naming(scenario, measures), wanted, scenario.seeds[0], measures)
+        result = piece.whole(progress)
         if out is not None:
             files.write_run(result, out)
     return result
 
 
-def _simulate(
-    scenario: Scenario, policy: Policy, seed: int, progress: Progress | None
-) -> RunResult:
-    alone = scenario.but(policies=(str(policy),), seeds=(seed,), baseline="")
-    workload = scenario.workload
-    arrivals = workload.draw(scenario.cluster, seed)
-    simulation = Simulation(alone, policy, arrivals, seed, progress)
-    began = time.perf_counter()
-    seen = simulation.run()
-    wall_seconds = time.perf_counter() - began
-    messages = simulation.messages
-    first, last = window(seen, scenario.warm_up)
-    return RunResult(
-        scenario=alone,
-        metrics=measure(seen, scenario.warm_up, sum(messages.values())),
-        counts=counts(seen),
-        placements=simulation.recorder.placements,
-        messages=messages,
-        trace_hash=simulation.trace_hash(),
-        workload_digest=arrivals.digest,
-        virtual_seconds=seen.end_micros / MICROS,
-        wall_seconds=wall_seconds,
-        window_seconds=(first / MICROS, last / MICROS),
-        scarcest=workload.rate(scenario.cluster)[1],
-        curves=curves(seen),
-        wait_seconds=waits(seen)[arrivals.at_micros >= first],
-        observation=seen,
-    )
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """One run of a comparison; goes to another process whole."""
-
-    scenario: Scenario
-    policy: Policy
-    seed: int
-    out: Path | None
-
-    def work(self, progress: Progress | None = None) -> RunResult:
-        result = _simulate(self.scenario, copy.deepcopy(self.policy), self.seed, progress)
-        if self.out is not None:
-            files.write_run(result, self.out)
-        return result.without_observation()
-
-
-def _work_alone(piece: _Piece) -> RunResult:
-    """In a process of its own: Ctrl-C is for the process that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return piece.work()
+def _naming(scenario: Scenario, measures: Iterable[Measure]) -> Scenario:
+    """The scenario with the names of all metrics, so that it replays with them."""
+    named: Scenario = scenario.but(metrics=tuple(measure.name for measure in measures))
+    return named
 
 
 def compare(
     scenario: Scenario,
     policies: Sequence[AnyPolicy] = (),
     *,
+    metrics: Iterable[AnyMetric] = (),
     processes: int = 1,
     out: Path | None = None,
     force: bool = False,
@@ -130,15 +98,16 @@ def compare(
     written, and returned with `interrupted` set.
 
     Raises:
-        InputError: the policies, the baseline, the workload or the folder make no sense.
+        InputError: the policies, the baseline, a metric, the workload or the folder make no sense.
         PolicyFailed: a policy raised or gave nonsense.
     """
     wanted = [policy_of(policy) for policy in policies or scenario.policies]
-    scenario = _named(scenario, wanted)
+    measures = measures_of(scenario, metrics)
+    scenario = _naming(with_policies(scenario, wanted), measures)
     finished: list[RunResult] = []
     interrupted = False
     with _folder(out, force):
-        pieces = _pieces(scenario, wanted, out)
+        pieces = _pieces(scenario, wanted, measures, out)
         try:
             with closing(_results(pieces, processes, progress)) as results:
                 finished.extend(results)
@@ -151,7 +120,9 @@ def compare(
     return result
 
 
-def _pieces(scenario: Scenario, policies: list[Policy], out: Path | None) -> list[_Piece]:
+def _pieces(
+    scenario: Scenario, policies: list[Policy], measures: tuple[Measure, ...], out: Path | None
+) -> list[Piece]:
     """Every run, seed by seed, so that pairs are complete early."""
     names = files.slugs(scenario.policies)
 
@@ -159,13 +130,18 @@ def _pieces(scenario: Scenario, policies: list[Policy], out: Path | None) -> lis
         return None if out is None else out / "runs" / names[str(policy)] / f"seed-{seed}"
 
     return [
-        _Piece(scenario, policy, seed, folder(policy, seed))
+        Piece(scenario, policy, seed, measures, folder(policy, seed))
         for seed in scenario.seeds
         for policy in policies
     ]
 
 
-def _named(scenario: Scenario, policies: Iterable[Policy]) -> Scenario:
+def with_policies(scenario: Scenario, policies: Iterable[Policy]) -> Scenario:
+    """The scenario with these policies and their baseline: the last, unless it names one.
+
+    Raises:
+        InputError: a policy or a seed is there twice, or the baseline is none of the policies.
+    """
     texts = tuple(str(policy) for policy in policies)
     for i, text in enumerate(texts):
         if text in texts[:i]:
@@ -181,7 +157,7 @@ def _named(scenario: Scenario, policies: Iterable[Policy]) -> Scenario:
 
 
 def _results(
-    pieces: list[_Piece], processes: int, progress: Progress | None
+    pieces: list[Piece], processes: int, progress: Progress | None
 ) -> Generator[RunResult, None, None]:
     """Results as they come."""
     tell: Progress = progress or (lambda final: None)
@@ -192,12 +168,20 @@ def _results(
             done += piece.scenario.workload.tasks
             tell(done)
         return
-    with joblib.parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
-        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        for result in parallel(joblib.delayed(_work_alone)(piece) for piece in pieces):
+    policies = {str(piece.policy): piece.policy for piece in pieces}
+    with closing(work_all([piece.work for piece in pieces], processes=processes,
+                          modules=modules_of(pieces))) as results:  # fmt: skip
+        for result in results:
             done += result.counts["tasks"]
             tell(done)
-            yield result
+            yield result.by(policies[result.policy])
+
+
+def modules_of(pieces: Iterable[Piece]) -> list[Any]:
+    """The users' modules that the pieces need."""
+    code = {piece.policy.code: None for piece in pieces}
+    functions = {measure.function: None for piece in pieces for measure in piece.measures}
+    return user_modules([*code, *functions])
 
 
 def _offset(tell: Progress, before: int) -> Progress:

@@ -6,8 +6,6 @@ was told to). Columns and units: docs/simulation.md.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
 import json
 import os
@@ -15,38 +13,22 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sim.comparison import Comparison
 from sim.errors import InputError
-from sim.metrics import METRICS, node_levels, waits
-from sim.observation import NEVER, STATES, Observation
-from sim.results import Comparison, RunResult
+from sim.metrics import node_levels
+from sim.observation import Observation
+from sim.results import RunResult
 from sim.scenario import Scenario, written
-from sim.workload import MICROS
 
-TASK_COLUMNS = (
-    "task",
-    "submitted_seconds",
-    "placed_seconds",
-    "started_seconds",
-    "ended_seconds",
-    "wait_seconds",
-    "run_seconds",
-    "state",
-    "exit_code",
-    "node",
-    "attempts",
-    "cpu_milli",
-    "memory_mib",
-    "disk_mib",
-)
 _OURS = ("runs", "summary.json", "scenario.toml", "env.json", "tasks.csv.gz", "nodes.npz")
-_OURS_TOO = ("comparison.csv", "comparison.png", "curves.npz")
+_OURS_TOO = ("comparison.csv", "comparison.png", "curves.npz", "figures.csv", "pictures")
 
 
 def claim(out: Path, force: bool) -> None:
@@ -97,32 +79,19 @@ def write_run(result: RunResult, out: Path) -> None:
     """summary.json, tasks.csv.gz, nodes.npz, scenario.toml, env.json."""
     out.mkdir(parents=True, exist_ok=True)
     if result.observation is not None:
-        _put(out / "tasks.csv.gz", _zipped(_csv(TASK_COLUMNS, _task_rows(result.observation))))
-        _put(out / "nodes.npz", _nodes(result.observation))
+        put(out / "tasks.csv.gz", result.tasks.csv_gz())
+        put(out / "nodes.npz", _nodes(result.observation))
     _put_common(out, result.scenario, result.summary(), "run")
 
 
 def write_comparison(result: Comparison, out: Path) -> None:
-    """summary.json, comparison.csv, comparison.png, curves.npz, scenario.toml, env.json."""
+    """summary.json, comparison.csv, figures.csv, comparison.png, curves.npz, and the common two."""
     from sim.plots import PANELS, draw
 
     if result.seeds:
-        lines = result.table(*(metric.key for metric in METRICS))
-        rows = [
-            (
-                line.metric,
-                line.policy,
-                line.value.mean,
-                *((line.difference.mean, line.difference.low, line.difference.high)
-                  if line.difference else ("", "", "")),
-                line.n,
-                line.unplaced,
-            )
-            for line in lines
-        ]  # fmt: skip
-        head = ("metric", "policy", "mean", "difference", "low_95", "high_95", "n", "unplaced")
-        _put(out / "comparison.csv", _csv(head, rows))
-        _put(out / "curves.npz", _curves(result))
+        put(out / "comparison.csv", result.everything.to_table().csv())
+        put(out / "figures.csv", result.figures.csv())
+        put(out / "curves.npz", _curves(result))
         partial = out / ".partial.png"
         draw(result, tuple(PANELS), partial, 10.0)
         os.replace(partial, out / "comparison.png")
@@ -131,9 +100,9 @@ def write_comparison(result: Comparison, out: Path) -> None:
 
 def _put_common(out: Path, scenario: Scenario, summary: dict[str, Any], command: str) -> None:
     replay = f"# Replay: python -m sim {command} --scenario scenario.toml --out DIR\n"
-    _put(out / "scenario.toml", (replay + written(scenario)).encode())
-    _put(out / "env.json", _json(environment()))
-    _put(out / "summary.json", _json(summary))  # last: with it the folder is complete
+    put(out / "scenario.toml", (replay + written(scenario)).encode())
+    put(out / "env.json", as_json(environment()))
+    put(out / "summary.json", as_json(summary))  # last: with it the folder is complete
 
 
 def environment() -> dict[str, Any]:
@@ -163,60 +132,19 @@ def slugs(policies: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _put(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".partial-{path.name}")
-    partial.write_bytes(data)
+def put(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, whatever ends this process meanwhile."""
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, path)
 
 
-def _json(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
+    """For people and programs; a number that is none is an error."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
-
-
-def _csv(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def _zipped(data: bytes) -> bytes:
-    return gzip.compress(data, compresslevel=6, mtime=0)  # equal runs give equal bytes
-
-
-def _task_rows(seen: Observation) -> Iterator[tuple[Any, ...]]:
-    arrivals = seen.arrivals
-    columns = (
-        arrivals.at_micros.tolist(),
-        seen.placed_micros.tolist(),
-        seen.started_micros.tolist(),
-        seen.ended_micros.tolist(),
-        waits(seen).tolist(),
-        arrivals.run_micros.tolist(),
-        seen.state.tolist(),
-        arrivals.exit_code.tolist(),
-        seen.row.tolist(),
-        seen.attempts.tolist(),
-        *arrivals.demand.T.tolist(),
-    )
-    names = (arrivals.name(number) for number in range(len(arrivals)))
-    for name, values in zip(names, zip(*columns, strict=True), strict=True):
-        at, placed, started, ended, wait, run, state, code, row, *sizes = values
-        yield (
-            name,
-            *(_seconds(micros) for micros in (at, placed, started, ended)),
-            wait,
-            _seconds(run),
-            "" if state == NEVER else STATES[state].value,
-            "" if ended == NEVER else code,
-            "" if row == NEVER else seen.node_names[row],
-            *sizes,
-        )
-
-
-def _seconds(micros: int) -> str:
-    return "" if micros == NEVER else f"{micros / MICROS:.6f}"
 
 
 def _nodes(seen: Observation) -> bytes:

@@ -8,6 +8,7 @@ hash. It influences nothing.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cube.messages import Phase
 from cube.task import State, Task
-from sim.workload import MICROS, Arrivals
+from sim.arrivals import MICROS, Arrivals
 
 Ints = NDArray[np.int64]
 NEVER = -1
 STATES = tuple(State)
+_PLACE_IN_STATES = {state: i for i, state in enumerate(STATES)}
+_RUNNING = int(Phase.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class Observation:
     ended_micros: Ints  # came into a final state
     row: Ints  # latest placement
     attempts: Ints
+    decided_micros: Ints  # first decision of the scheduler, were it only that it fits nowhere
+    restarts: Ints  # runs anew on the same node
+    evictions: Ints  # times that it lost its place before it had ended for good
+    lost_micros: Ints  # time of runs that ended without ending the task
     change_micros: Ints  # [changes]
     change_row: Ints
     change_task: Ints
@@ -63,7 +71,6 @@ class Recorder:
         on_final: Callable[[int], None],
         on_policy_error: Callable[[str], None],
     ) -> None:
-        n = len(arrivals)
         self.final = 0  # tasks in a final state
         self.held = 0  # tasks that hold a reservation
         self.placements = 0
@@ -74,20 +81,19 @@ class Recorder:
         self._on_final = on_final
         self._on_policy_error = on_policy_error
         self._numbers: dict[str, int] = {}
-        self._state = [NEVER] * n
-        self._placed = [NEVER] * n
-        self._started = [NEVER] * n
-        self._ended = [NEVER] * n
-        self._row = [NEVER] * n
-        self._holds = [False] * n
-        self._attempts = [0] * n
-        self._changes: list[tuple[int, int, int, int]] = []
+        never, zero = (array("q", [first]) * len(arrivals) for first in (NEVER, 0))
+        self._state, self._row, self._placed = never[:], never[:], never[:]
+        self._started, self._ended, self._decided = never[:], never[:], never[:]
+        self._running_since = never[:]
+        self._attempts, self._restart, self._lost = zero[:], zero[:], zero[:]
+        self._restarts, self._evictions, self._holds = zero[:], zero[:], zero[:]
+        self._changes = array("q")  # four numbers each
         self._hash = hashlib.blake2b(digest_size=16)
 
     @property
     def changes(self) -> int:
         """Takes and frees so far."""
-        return len(self._changes)
+        return len(self._changes) // 4
 
     def save(self, records: Any) -> None:
         """Look at what the manager makes durable (`cube.actor.Keeper`)."""
@@ -100,15 +106,20 @@ class Recorder:
         number = self._numbers.get(task.id)
         if number is None:
             number = self._numbers[task.id] = self._arrivals.number(task.job, task.index)
-        state = STATES.index(task.state)
-        if task.decision is not None and task.decision.error:
-            self._on_policy_error(task.decision.error)
+        if task.decision is not None:
+            if self._decided[number] == NEVER:
+                self._decided[number] = micros
+            if task.decision.error:
+                self._on_policy_error(task.decision.error)
+        state = _PLACE_IN_STATES[task.state]
+        self._see_run(number, task, micros)
         if state == self._state[number] and task.attempt == self._attempts[number]:
             return
         self._state[number] = state
         if task.attempt != self._attempts[number]:
             self._place(number, task, micros)
         if self._holds[number] and not task.state.placed:
+            self._evictions[number] += not task.state.final
             self._free(number, micros)
         if task.state is State.RUNNING:
             self._started[number] = micros
@@ -118,21 +129,37 @@ class Recorder:
             self.final += 1
             self._on_final(self.final)
 
+    def _see_run(self, number: int, task: Task, micros: int) -> None:
+        """Count restarts, and the time of runs that did not end the task."""
+        again = task.restart != self._restart[number]
+        if again:
+            same_attempt = task.attempt == self._attempts[number]
+            self._restarts[number] += task.restart - self._restart[number] if same_attempt else 0
+            self._restart[number] = task.restart
+        since = self._running_since[number]
+        runs = task.state.placed and task.phase == _RUNNING
+        if since != NEVER and (again or not runs):
+            self._lost[number] += 0 if task.state.final else micros - since
+            since = self._running_since[number] = NEVER
+        if runs and since == NEVER:
+            self._running_since[number] = micros
+
     def _place(self, number: int, task: Task, micros: int) -> None:
         if self._holds[number]:
+            self._evictions[number] += 1
             self._free(number, micros)
         self._attempts[number] = task.attempt
         self._row[number] = row = self._rows[task.node or ""]
         if self._placed[number] == NEVER:
             self._placed[number] = micros
-        self._holds[number] = True
-        self._changes.append((micros, row, number, 1))
+        self._holds[number] = 1
+        self._changes.extend((micros, row, number, 1))
         self.placements += 1
         self.held += 1
 
     def _free(self, number: int, micros: int) -> None:
-        self._holds[number] = False
-        self._changes.append((micros, self._row[number], number, -1))
+        self._holds[number] = 0
+        self._changes.extend((micros, self._row[number], number, -1))
         self.held -= 1
 
     def trace_hash(self, messages: Iterable[tuple[str, int]]) -> str:
@@ -147,16 +174,23 @@ class Recorder:
     def observation(self, capacity: Ints) -> Observation:
         """All columns, once the run is over."""
         changes = np.array(self._changes, dtype=np.int64).reshape(-1, 4)
+        columns = {
+            "state": self._state,
+            "placed_micros": self._placed,
+            "started_micros": self._started,
+            "ended_micros": self._ended,
+            "row": self._row,
+            "attempts": self._attempts,
+            "decided_micros": self._decided,
+            "restarts": self._restarts,
+            "evictions": self._evictions,
+            "lost_micros": self._lost,
+        }
         return Observation(
             arrivals=self._arrivals,
             node_names=self._names,
             capacity=capacity,
-            state=np.array(self._state, dtype=np.int64),
-            placed_micros=np.array(self._placed, dtype=np.int64),
-            started_micros=np.array(self._started, dtype=np.int64),
-            ended_micros=np.array(self._ended, dtype=np.int64),
-            row=np.array(self._row, dtype=np.int64),
-            attempts=np.array(self._attempts, dtype=np.int64),
+            **{name: np.array(column, dtype=np.int64) for name, column in columns.items()},
             change_micros=changes[:, 0],
             change_row=changes[:, 1],
             change_task=changes[:, 2],

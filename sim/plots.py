@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.comparison import Comparison
 from sim.metrics import CPU, MEMORY, WAITED_SECONDS
-from sim.results import Comparison, RunResult
+from sim.results import RunResult
 from sim.statistics import interval
 
 STYLE: Any = {

@@ -9,11 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sim.metrics import METRICS
-from sim.results import Comparison, Line, RunResult
-from sim.statistics import Interval
-
-_METRICS = {metric.key: metric for metric in METRICS}
+from sim.comparison import Comparison
+from sim.paired import LEAST_SEEDS, blocks, number
+from sim.results import RunResult
 
 
 @contextmanager
@@ -47,25 +45,36 @@ def show_run(result: RunResult, out: Path | None) -> None:
                   + f" of {counted['tasks']:,}"),
         ("placements", f"{result.placements:,}"),
         ("messages", f"{sum(result.messages.values()):,} ({_most(result.messages)})"),
+        ("slowdown", f"mean {metrics['slowdown.mean']:.3f}, bounded "
+                     f"{metrics['bounded_slowdown.mean']:.3f}"),
         ("waiting time", f"mean {metrics['wait_seconds.mean']:.3f} s, 95th percentile "
                          f"{metrics['wait_seconds.p95']:.3f} s, longest "
-                         f"{metrics['wait_seconds.max']:.1f} s; {metrics['waited']:,} tasks waited"
-                         " for room"),
+                         f"{metrics['wait_seconds.max']:.1f} s; {metrics['waited']:,.0f} tasks"
+                         f" waited for room{_censored(result, 'waited')}"),
         ("utilisation", f"CPU {metrics['utilisation.cpu']:.1%}, memory "
                         f"{metrics['utilisation.memory']:.1%}"),
         ("load imbalance", f"CPU {metrics['imbalance.cpu']:.3f}, memory "
                            f"{metrics['imbalance.memory']:.3f} (coefficient of variation)"),
         ("figures from", f"{first:,.1f} s to {last:,.1f} s (arrivals after the warm-up)"),
+        *((metric.key, f"{number(metrics[metric.key])} {metric.unit}".rstrip()
+           + _censored(result, metric.key)) for metric in result.own_metrics),
+        ("decisions", f"{result.decision_wall_seconds * 1e6:,.0f} µs of wall time each"),
         ("virtual time", f"{result.virtual_seconds:,.1f} s"),
         ("wall time", f"{result.wall_seconds:.1f} s ({rate:,.0f} tasks/s)"),
         ("trace_hash", result.trace_hash),
     ]  # fmt: skip
+    rows.append(("replay", result.replay_command))
     if out is not None:
         rows.append(("results", str(out)))
     for name, text in rows:
         print(f"{name:<15} {text}")
     if counted["unfinished"]:
         print(_unfinished(counted["unfinished"], counted["unplaced"]))
+
+
+def _censored(result: RunResult, key: str) -> str:
+    censored = result.censored.get(key, 0)
+    return f" ({censored:,} lower bounds)" if censored else ""
 
 
 def _unfinished(unfinished: int, unplaced: int) -> str:
@@ -92,10 +101,10 @@ def show_comparison(result: Comparison, out: Path | None) -> None:
         print(
             f"{scenario.name}: {scenario.cluster.count:,} nodes, {scenario.workload.tasks:,} tasks,"
             f" offered load {scenario.workload.load:g}\n"
-            f"{n} seeds, the same tasks under every policy; figures of arrivals after the first "
-            f"{scenario.warm_up:.0%} of the time"
+            f"{n} seeds, the same tasks under every policy; warm-up: what arrives in the first "
+            f"{scenario.warm_up:.0%} of the time ({_warm_up(result)}) is left out"
         )
-        print("\n".join(_table(result.table())))
+        print("\n".join(blocks(result.table())))
         for note in _notes(result):
             print(note)
     if result.interrupted:
@@ -105,42 +114,20 @@ def show_comparison(result: Comparison, out: Path | None) -> None:
         print(f"Results: {out}")
 
 
+def _warm_up(result: Comparison) -> str:
+    firsts = [run.window_seconds[0] for run in result.runs]
+    least, most = min(firsts), max(firsts)
+    return f"{least:,.1f} s" if least == most else f"{least:,.1f} to {most:,.1f} s by seed"
+
+
 def _notes(result: Comparison) -> Iterator[str]:
-    if any(run.counts["unplaced"] for run in result.runs):
-        yield "Some tasks were never placed: their waits are lower bounds."
+    if any(run.censored for run in result.runs):
+        yield "Censored: tasks that the end cut off, which enter a figure as lower bounds."
     if len(result.seeds) == 1:
         yield "One seed gives no interval: raise --seeds."
+    elif len(result.seeds) < LEAST_SEEDS:
+        yield f"Fewer than {LEAST_SEEDS} seeds give wide intervals: raise --seeds."
+    if len(result.scenario.policies) > 2:
+        yield "p is adjusted for the number of policies (Holm)."
     if result.nobody_waited:
         yield "no task waited under any policy: raise --load"
-
-
-def _table(lines: list[Line]) -> Iterator[str]:
-    """One block per metric; whole lines, whatever the terminal's width."""
-    wide = max(len(line.policy) for line in lines)
-    head = f"{'mean':>11} {'difference':>12} {'95 % interval':>25} {'n':>4} {'unplaced':>9}"
-    shown = ""
-    for line in lines:
-        if line.metric != shown:
-            shown = line.metric
-            metric = _METRICS[shown]
-            unit = f" ({metric.unit})" if metric.unit else ""
-            yield f"\n{shown}: {metric.text}{unit}; {metric.better} is better"
-            yield f"  {'':<{wide}} {head}"
-        difference, between = "", "baseline"
-        if line.difference is not None:
-            difference, between = _number(line.difference.mean, True), _between(line.difference)
-        yield (
-            f"  {line.policy:<{wide}} {_number(line.value.mean):>11} {difference:>12} "
-            f"{between:>25} {line.n:>4} {line.unplaced:>9,}"
-        )
-
-
-def _number(value: float, signed: bool = False) -> str:
-    digits = 4 if abs(value) < 10 else 1
-    return f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
-
-
-def _between(found: Interval) -> str:
-    if found.n < 2:
-        return "-"
-    return f"[{_number(found.low, True)}, {_number(found.high, True)}]"

@@ -1,35 +1,30 @@
-"""What runs and comparisons give back: figures, curves, tables.
+"""What a run gives back: figures, curves, the columns of its tasks.
 
 Values only; `sim.files` writes them, `sim.plots` draws them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.errors import InputError, did_you_mean
-from sim.metrics import METRICS, Curves
-from sim.observation import Observation
+from cube.policies import Policy, make_policy
+from sim.arrivals import MICROS
+from sim.errors import InputError
+from sim.metrics import Curves, Metric
+from sim.observation import NEVER, STATES, Observation
 from sim.scenario import Scenario
-from sim.statistics import Interval, interval
+from sim.schema import SCHEMA_VERSION, TASKS
+from sim.settings import replay_command
+from sim.table import NONE, Table
 
-SCHEMA_VERSION = 1
-COMPARED = (  # what a comparison's table shows; every metric is in its file
-    "wait_seconds.mean",
-    "wait_seconds.p95",
-    "waited",
-    "utilisation.cpu",
-    "imbalance.cpu",
-    "imbalance.memory",
-    "makespan_seconds",
-)
+if TYPE_CHECKING:
+    from sim.explaining import Explanation
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,8 @@ class RunResult:
     """
 
     scenario: Scenario  # of this run alone: one policy, one seed
-    metrics: dict[str, float]  # by the keys of `sim.metrics.METRICS`
+    metrics: dict[str, float]  # by key; NaN: nothing to measure
+    censored: dict[str, int]  # tasks that entered a figure as lower bounds; absent: none
     counts: dict[str, int]  # tasks, completed, failed, stopped, unplaced, unfinished
     placements: int
     messages: dict[str, int]
@@ -53,6 +49,9 @@ class RunResult:
     scarcest: str  # the resource that the load is offered to
     curves: Curves
     wait_seconds: NDArray[np.float64]
+    decision_wall_seconds: float = 0.0  # of the scheduler's work for one placement or refusal
+    own_metrics: tuple[Metric, ...] = ()  # the user's
+    chosen: Policy | None = field(default=None, repr=False)  # as it was before the run
     observation: Observation | None = None
 
     @property
@@ -65,9 +64,43 @@ class RunResult:
         """Of workload and engines."""
         return self.scenario.seeds[0]
 
+    @property
+    def replay_command(self) -> str:
+        """The command that does this run again, with the same `trace_hash`."""
+        return replay_command(self.scenario)
+
+    @property
+    def tasks(self) -> Table:
+        """A row for each task: the columns of `sim.schema.TASKS`.
+
+        Raises:
+            InputError: only the figures of this run were kept.
+        """
+        if self.observation is None:
+            remedy = "Simulate it alone, with sim.run or replay_command."
+            raise InputError("a comparison keeps no columns of tasks", remedy)
+        return _tasks(self.observation)
+
+    def explain(self, task: str) -> Explanation:
+        """Why a task went where it went: what was decided of it, and each step of its way.
+
+        Nothing was kept for it: the run is done again up to that task's end, which takes as long.
+
+        Raises:
+            InputError: there is no such task.
+        """
+        from sim.explaining import explain
+
+        policy = make_policy(self.policy) if self.chosen is None else self.chosen
+        return explain(self.scenario, policy, self.seed, task)
+
     def without_observation(self) -> RunResult:
-        """The same without the columns per task: small enough to keep many."""
-        return replace(self, observation=None)
+        """The same without the columns per task: small enough to keep many, or to send."""
+        return replace(self, observation=None, chosen=None)
+
+    def by(self, policy: Policy) -> RunResult:
+        """The same, knowing the policy itself."""
+        return replace(self, chosen=policy)
 
     def summary(self) -> dict[str, Any]:
         """All that summary.json holds."""
@@ -84,123 +117,51 @@ class RunResult:
             "placements": self.placements,
             "messages": self.messages,
             "messages_total": sum(self.messages.values()),
-            "metrics": self.metrics,
+            "metrics": finite(self.metrics),
+            "censored": self.censored,
             "window_seconds": list(self.window_seconds),
             "virtual_seconds": self.virtual_seconds,
             "wall_seconds": self.wall_seconds,
+            "decision_wall_seconds": self.decision_wall_seconds,
             "trace_hash": self.trace_hash,
             "workload_digest": self.workload_digest,
+            "replay": self.replay_command,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One policy and one metric over all seeds that every policy has finished.
-
-    `difference` is policy minus baseline, paired by seed; None for the baseline itself.
-    `unplaced` counts tasks that no run of this policy placed: their waits are lower bounds.
-    """
-
-    metric: str
-    policy: str
-    value: Interval
-    difference: Interval | None
-    n: int
-    unplaced: int
+def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """As JSON has them: None where there was nothing to measure."""
+    return {key: None if math.isnan(value) else value for key, value in metrics.items()}
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Several policies over the same seeds."""
-
-    scenario: Scenario
-    baseline: str
-    runs: tuple[RunResult, ...]
-    interrupted: bool = False
-
-    @cached_property
-    def by_policy(self) -> dict[str, list[RunResult]]:
-        """Runs of each policy in order of seed; only seeds that every policy has finished."""
-        done: dict[str, dict[int, RunResult]] = {p: {} for p in self.scenario.policies}
-        for run in self.runs:
-            done[run.policy][run.seed] = run
-        paired = [s for s in self.scenario.seeds if all(s in runs for runs in done.values())]
-        return {policy: [runs[s] for s in paired] for policy, runs in done.items()}
-
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds that every policy has finished."""
-        return [run.seed for run in self.by_policy[self.baseline]]
-
-    @property
-    def nobody_waited(self) -> bool:
-        """Had every task its place at once, under every policy?"""
-        return all(r.metrics["waited"] == 0 and not r.counts["unplaced"] for r in self.runs)
-
-    def table(self, *metrics: str) -> list[Line]:
-        """Lines for these metrics (none: those of `COMPARED`), the baseline first.
-
-        Raises:
-            InputError: there is no such metric.
-        """
-        known = [metric.key for metric in METRICS]
-        for metric in metrics:
-            if metric not in known:
-                raise InputError(f"there is no metric '{metric}'", did_you_mean(metric, known))
-        if not self.seeds:
-            return []
-        order = sorted(self.by_policy, key=lambda policy: policy != self.baseline)
-        return [self._line(metric, policy) for metric in metrics or COMPARED for policy in order]
-
-    def _line(self, metric: str, policy: str) -> Line:
-        runs = self.by_policy[policy]
-        values = [run.metrics[metric] for run in runs]
-        difference = None
-        if policy != self.baseline:
-            others = [run.metrics[metric] for run in self.by_policy[self.baseline]]
-            difference = interval([v - o for v, o in zip(values, others, strict=True)])
-        unplaced = sum(run.counts["unplaced"] for run in runs)
-        return Line(metric, policy, interval(values), difference, len(values), unplaced)
-
-    def plot(self, what: str, path: str | Path, width_inches: float = 3.3) -> None:
-        """Draw `utilisation`, `waiting` or `imbalance` alone, in the file type of `path`.
-
-        Raises:
-            InputError: there is no such picture.
-        """
-        from sim.plots import PANELS, draw
-
-        if what not in PANELS:
-            raise InputError(f"there is no picture '{what}'", did_you_mean(what, PANELS))
-        draw(self, (what,), Path(path), width_inches)
-
-    def summary(self) -> dict[str, Any]:
-        """All that summary.json holds."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": "comparison",
-            "scenario": self.scenario.name,
-            "policies": list(self.scenario.policies),
-            "baseline": self.baseline,
-            "seeds": self.seeds,
-            "interrupted": self.interrupted,
-            "nobody_waited": self.nobody_waited,
-            "table": [_as_json(line) for line in self.table(*(m.key for m in METRICS))],
-            "runs": [run.summary() for run in self.runs],
-        }
+def _tasks(seen: Observation) -> Table:
+    arrivals = seen.arrivals
+    states = np.array([*(state.value for state in STATES), ""])
+    names = np.array([*seen.node_names, ""])
+    ended = seen.ended_micros != NEVER
+    until = np.where(seen.placed_micros == NEVER, seen.end_micros, seen.placed_micros)
+    cpu, memory, disk = arrivals.demand[:, :3].T
+    return Table.of(TASKS, {
+        "task": [arrivals.name(number) for number in range(len(arrivals))],
+        "submitted_seconds": _seconds(arrivals.at_micros),
+        "decided_seconds": _seconds(seen.decided_micros),
+        "placed_seconds": _seconds(seen.placed_micros),
+        "started_seconds": _seconds(seen.started_micros),
+        "ended_seconds": _seconds(seen.ended_micros),
+        "wait_seconds": _seconds(np.maximum(until - arrivals.at_micros, 0)),
+        "run_seconds": _seconds(arrivals.run_micros),
+        "state": states[seen.state],  # -1, never seen, is the empty one
+        "exit_code": np.where(ended, arrivals.exit_code, NONE),
+        "node": names[seen.row],
+        "attempts": seen.attempts,
+        "restarts": seen.restarts,
+        "evictions": seen.evictions,
+        "lost_seconds": _seconds(seen.lost_micros),
+        "cpu_milli": cpu,
+        "memory_mib": memory,
+        "disk_mib": disk,
+    })  # fmt: skip
 
 
-def _as_json(line: Line) -> dict[str, Any]:
-    return {
-        "metric": line.metric,
-        "policy": line.policy,
-        "mean": line.value.mean,
-        "difference": None if line.difference is None else line.difference.mean,
-        "difference_interval_95": _bounds(line.difference),
-        "n": line.n,
-        "unplaced": line.unplaced,
-    }
-
-
-def _bounds(found: Interval | None) -> Sequence[float] | None:
-    return None if found is None or found.n < 2 else (found.low, found.high)
+def _seconds(micros: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.where(micros == NEVER, np.nan, micros / MICROS)

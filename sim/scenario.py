@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -28,8 +28,9 @@ Parsed = TypeVar("Parsed", bound=BaseModel)
 class Control(Description):
     """How the control plane is set up."""
 
-    network_seconds: Annotated[float, Field(strict=True, gt=0, le=10)] = 0.0005  # per message
+    network_seconds: Annotated[float, Field(strict=True, ge=0, le=10)] = 0.0005  # per message
     reports_per_second: Positive = 50.0  # whole reports of all nodes together
+    queue: Literal["bypass", "fifo"] = "bypass"  # may others pass a task that does not fit?
 
 
 class Scenario(Description):
@@ -39,6 +40,7 @@ class Scenario(Description):
     policies: Annotated[tuple[str, ...], Field(min_length=1)] = ("epvm",)
     baseline: str = ""  # the policy that others are compared with; empty: the last one
     seeds: Annotated[tuple[Whole, ...], Field(min_length=1)] = (1,)
+    metrics: tuple[str, ...] = ()  # of your own, as package.module:name
     warm_up: Share = 0.5  # of the time in which tasks arrive; left out of the figures
     horizon_seconds: Seconds = 0.0  # virtual; 0: until every task is final
     cluster: Cluster = Cluster()
@@ -174,7 +176,7 @@ def _line(lines: dict[Place, int], place: Place) -> int:
 
 def written(scenario: Scenario) -> str:
     """The scenario as TOML with every value, so that it replays as it is."""
-    return "\n".join(_tables(scenario.model_dump(), "")).lstrip("\n") + "\n"
+    return "\n".join(_tables(scenario.model_dump(exclude_none=True), "")).lstrip("\n") + "\n"
 
 
 def _tables(values: dict[str, Any], name: str) -> Iterator[str]:

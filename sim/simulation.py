@@ -26,14 +26,14 @@ from cube.messages import (
     worker_name,
 )
 from cube.policies import Policy
-from cube.scheduler import Scheduler
 from cube.task import Saved
 from cube.worker import Worker
+from sim.arrivals import MICROS, Arrivals
 from sim.engine import TrueTasks
 from sim.errors import PolicyFailed
 from sim.observation import Observation, Recorder
 from sim.scenario import Scenario
-from sim.workload import MICROS, Arrivals
+from sim.timing import TimedScheduler
 from sim.world import SimWorld
 
 CLUSTER_ID = "simulated"
@@ -61,13 +61,15 @@ class Simulation:
         self.world = SimWorld(delay=lambda sender, to: _delay(delay, sender, to))
         self._policy_error = ""
         self._over = simpy.Event(self.world.env)
+        self._scheduler = TimedScheduler(policy)
         self._fed = 0  # jobs handed to the world
         self._changes = 0  # when the watch last looked
         self._capacity = scenario.cluster.capacity()
         nodes = scenario.cluster.nodes()
         names = (node.name for node in nodes)
         self.recorder = Recorder(arrivals, names, self.world.now, self._count, self._policy_failed)
-        options = ManagerOptions(str(policy), scenario.control.reports_per_second, kept_per_node=0)
+        control = scenario.control
+        options = ManagerOptions(str(policy), control.reports_per_second, 0, control.queue)
         self._start(nodes, policy, options, TrueTasks(arrivals, scenario.workload.start, seed))
         self._feed(None)
         self._after(PATIENCE_SECONDS, self._watch)
@@ -103,6 +105,11 @@ class Simulation:
         """How many messages of each type were delivered."""
         return dict(sorted(self.world.messages.items()))
 
+    @property
+    def decision_seconds(self) -> float:
+        """What one decision of the scheduler cost on this machine, in wall seconds."""
+        return self._scheduler.seconds_each
+
     def trace_hash(self) -> str:
         """The digest of all that happened."""
         return self.recorder.trace_hash(self.world.messages.items())
@@ -116,7 +123,7 @@ class Simulation:
     ) -> None:
         world, nothing = self.world, Saved({}, {}, {}, {}, {})
         world.start_core(MANAGER, lambda life: Manager(CLUSTER_ID, nothing, options), self.recorder)
-        world.start_core(SCHEDULER, lambda life: Scheduler(policy))
+        world.start_core(SCHEDULER, lambda life: self._scheduler)
         for node in nodes:
             self._start_node(node, tasks)
 

@@ -1,4 +1,4 @@
-"""Which tasks arrive when, how large they are and how long they truly run.
+"""Which tasks arrive when, how large they are, how long they truly run and what they truly use.
 
 `Workload` describes; `Workload.draw` gives the arrivals of one seed as columns. They depend on
 the seed and the cluster's capacity only, never on a policy: `Arrivals.digest` proves it.
@@ -10,63 +10,24 @@ its resources (start latency + run) and arrival rate a (tasks/s), the load of r 
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cube.spec import JobSpec, Kind, ReschedulePolicy, RestartPolicy, Spread, TaskSpec
+from sim.arrivals import MICROS as MICROS
+from sim.arrivals import Arrivals as Arrivals
+from sim.arrivals import Ints, jobs_of, micros
 from sim.cluster import RESOURCES, Cluster
 from sim.description import Count, Description, Positive, Seconds, Share, Whole
 from sim.durations import Durations
 from sim.errors import InputError
+from sim.processes import Bursts, Waves
+from sim.sizes import DEFAULT_SHAPES as DEFAULT_SHAPES
+from sim.sizes import HeavyTail
+from sim.sizes import Shape as Shape
 from sim.streams import Streams
-
-SERVICE = "task"  # the one service of every simulated job
-MICROS = 1_000_000
-
-Ints = NDArray[np.int64]
-
-
-class Shape(Description):
-    """What a task reserves, and how often such tasks come (`weight`, relative)."""
-
-    cpu_milli: Count
-    memory_mib: Count
-    disk_mib: Whole = 0
-    weight: Positive = 1.0
-
-
-# Chosen by hand after what is published about production clusters (Reiss et al., Heterogeneity
-# and Dynamicity of Clouds at Scale, SoCC 2012; Verma et al., Borg, EuroSys 2015): sizes fall on a
-# few round values, most tasks are small, the few large ones make most of the demand, and memory
-# per core varies from one to sixteen GiB. Mean: 1.4 cores and 4.7 GiB.
-_SHAPES: tuple[tuple[int, int, float], ...] = (
-    (100, 256, 4),
-    (250, 512, 7),
-    (250, 2048, 5),
-    (500, 512, 6),
-    (500, 1024, 9),
-    (500, 2048, 7),
-    (500, 4096, 5),
-    (1000, 1024, 6),
-    (1000, 2048, 8),
-    (1000, 4096, 8),
-    (1000, 8192, 4),
-    (1000, 16384, 2),
-    (2000, 4096, 6),
-    (2000, 8192, 5),
-    (2000, 16384, 3),
-    (4000, 4096, 3),
-    (4000, 8192, 4),
-    (4000, 16384, 3),
-    (6000, 12288, 3),
-    (6000, 24576, 2),
-)
-DEFAULT_SHAPES = tuple(Shape(cpu_milli=c, memory_mib=m, weight=w) for c, m, w in _SHAPES)
 
 
 class StartLatency(Description):
@@ -87,16 +48,40 @@ class StartLatency(Description):
         return (self.least_seconds + self.most_seconds) / 2
 
 
-class Workload(Description):
-    """A stream of batch tasks. Jobs of `tasks_per_job` equal tasks arrive as a Poisson process."""
+class Usage(Description):
+    """What tasks truly use, as shares of what they reserve: uniform between two, each.
 
-    arrivals: Literal["poisson"] = "poisson"
+    Felt only where the machines' CPU or memory is shared (`[machine]`).
+    """
+
+    cpu_least: Positive = 1.0
+    cpu_most: Positive = 1.0
+    memory_least: Positive = 1.0
+    memory_most: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Usage:
+        if self.cpu_least > self.cpu_most or self.memory_least > self.memory_most:
+            raise ValueError("the least is above the most")
+        return self
+
+
+class Workload(Description):
+    """A stream of batch tasks, as jobs of `tasks_per_job` equal ones."""
+
+    arrivals: Literal["poisson", "waves", "bursts"] = "poisson"
     tasks: Count = 20_000
     load: Annotated[float, Field(strict=True, gt=0, le=100)] = 0.85
     tasks_per_job: Count = 1
+    prefill: Share = 0.0  # of the tasks that run in equilibrium: there from the start
     failure_share: Share = 0.0  # tasks that end with exit code 1
+    retries: Whole = 0  # times that a failed task is placed anew
     durations: Durations = Durations()
     start: StartLatency = StartLatency()
+    waves: Waves = Waves()
+    bursts: Bursts = Bursts()
+    usage: Usage | None = None  # None: exactly what is reserved
+    sizes: HeavyTail | None = None  # replaces the shapes
     shapes: Annotated[tuple[Shape, ...], Field(min_length=1)] = DEFAULT_SHAPES
 
     @classmethod
@@ -104,18 +89,23 @@ class Workload(Description):
         """Jobs arrive at random at a constant rate; parameters are the fields of this class."""
         return cls.model_validate({**parameters, "arrivals": "poisson"})
 
-    def sizes(self) -> Ints:
-        """Int64[shapes, 3]: milli-cores, MiB of memory, MiB of disk."""
-        return np.array([[getattr(s, r) for r in RESOURCES] for s in self.shapes], dtype=np.int64)
+    @property
+    def all_shapes(self) -> tuple[Shape, ...]:
+        """The shapes that tasks have."""
+        return self.shapes if self.sizes is None else self.sizes.shapes()
+
+    @property
+    def hold_seconds(self) -> float:
+        """Mean time for which a task holds its resources."""
+        return float(self.durations.mean_seconds + self.start.mean_seconds)
 
     def rate(self, cluster: Cluster) -> tuple[float, str]:
         """Tasks per second that offer `load`, and the resource that is scarcest."""
-        weights = [shape.weight for shape in self.shapes]
-        demand = np.average(self.sizes(), axis=0, weights=weights).tolist()
+        shapes = self.all_shapes
+        demand = np.average(_sizes(shapes), axis=0, weights=[s.weight for s in shapes]).tolist()
         capacity = cluster.capacity().sum(axis=0).tolist()
-        hold_seconds = self.durations.mean_seconds + self.start.mean_seconds
         rates = {
-            resource: self.load * have / (need * hold_seconds)
+            resource: self.load * have / (need * self.hold_seconds)
             for resource, have, need in zip(RESOURCES, capacity, demand, strict=True)
             if need > 0
         }
@@ -126,108 +116,84 @@ class Workload(Description):
         """The arrivals of one seed.
 
         Raises:
-            InputError: the cluster lacks a resource that every task needs.
+            InputError: the cluster lacks a resource that every task needs, or more tasks would
+                be there from the start than there are.
         """
         rate, scarcest = self.rate(cluster)
         if rate == 0:
             raise InputError(f"the nodes have no {scarcest}", "Give them some or ask for none.")
         streams, n = Streams(seed), self.tasks
-        jobs = -(-n // self.tasks_per_job)
+        first = jobs_of(n, self.tasks_per_job)
         job_of = np.arange(n) // self.tasks_per_job
-        gaps = np.cumsum(streams.exponential("arrival", 0, jobs)) * self.tasks_per_job / rate
-        edges = np.cumsum([shape.weight for shape in self.shapes])
-        shape = np.searchsorted(
-            edges[:-1], streams.uniform("shape", 0, jobs) * edges[-1], side="right"
-        )
+        jobs = len(first) - 1
+        there = self._there_from_the_start(rate)
+        shapes = self.all_shapes
+        shape = self._choose(shapes, streams.uniform("shape", 0, jobs))[job_of]
+        sizes = _sizes(shapes)
         least, most = self.start.least_seconds, self.start.most_seconds
         start = least + (most - least) * streams.uniform("start", 0, n)
         failed = streams.uniform("failure", 0, n) < self.failure_share
+        run = self.durations.draw(streams, n)
+        rest = min(n, there * self.tasks_per_job)
+        run[:rest] = self.durations.residual(streams.uniform("residual", 0, rest))
+        used_cpu, used_memory = self._used(sizes[shape], streams)
         return Arrivals(
-            at_micros=_micros(gaps)[job_of],
-            shape=shape[job_of].astype(np.int64),
-            start_micros=_micros(start),
-            run_micros=np.maximum(1, _micros(self.durations.draw(streams, n))),
+            at_micros=micros(self._times(streams, jobs, there, rate))[job_of],
+            shape=shape,
+            start_micros=micros(start),
+            run_micros=np.maximum(1, micros(run)),
             exit_code=failed.astype(np.int64),
-            sizes=self.sizes(),
-            tasks_per_job=self.tasks_per_job,
+            sizes=sizes,
+            first=first,
+            retries=self.retries,
+            used_cpu_milli=used_cpu,
+            used_memory_mib=used_memory,
         )
 
-
-def _micros(seconds: NDArray[np.float64]) -> Ints:
-    return np.rint(seconds * MICROS).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class Arrivals:
-    """The tasks of one seed in order of arrival; every column is int64[tasks].
-
-    `run_micros` is the true duration that no policy knows; `sizes` is int64[shapes, 3].
-    """
-
-    at_micros: Ints
-    shape: Ints
-    start_micros: Ints
-    run_micros: Ints
-    exit_code: Ints
-    sizes: Ints
-    tasks_per_job: int
-    _specs: dict[tuple[int, int], TaskSpec] = field(default_factory=dict, repr=False)
-
-    def __len__(self) -> int:
-        return len(self.at_micros)
-
-    @property
-    def demand(self) -> Ints:
-        """Int64[tasks, 3]: what each task reserves."""
-        return self.sizes[self.shape]
-
-    @property
-    def digest(self) -> str:
-        """Hex digest of every column: equal exactly when the tasks are equal."""
-        total = hashlib.blake2b(digest_size=16)
-        columns = (self.at_micros, self.start_micros, self.run_micros, self.exit_code)
-        for column in (*columns, self.demand.ravel()):
-            total.update(column.astype("<i8").tobytes())
-        return total.hexdigest()
-
-    @property
-    def jobs(self) -> int:
-        """Jobs altogether; the last may have fewer tasks."""
-        return -(-len(self) // self.tasks_per_job)
-
-    def first_of(self, job: int) -> int:
-        """The first task of that job, whose arrival is the job's."""
-        return job * self.tasks_per_job
-
-    def job(self, job: int) -> JobSpec:
-        """What is submitted; jobs of one shape and size share their task spec."""
-        first = self.first_of(job)
-        instances = min(self.tasks_per_job, len(self) - first)
-        return JobSpec(f"job-{job}", (self._spec(int(self.shape[first]), instances),))
-
-    def number(self, job: str, index: str) -> int:
-        """The place in the columns of task `index` (from 1) of the job of that name."""
-        return self.first_of(int(job[4:])) + int(index) - 1
-
-    def name(self, number: int) -> str:
-        """The task's id: `job-J/task/INDEX`."""
-        job, index = divmod(number, self.tasks_per_job)
-        return f"job-{job}/{SERVICE}/{index + 1}"
-
-    def _spec(self, shape: int, instances: int) -> TaskSpec:
-        spec = self._specs.get((shape, instances))
-        if spec is None:
-            cpu, memory, disk = self.sizes[shape].tolist()
-            spec = self._specs[shape, instances] = TaskSpec(
-                SERVICE,
-                "simulated",
-                Kind.BATCH,
-                instances,
-                cpu_milli=cpu,
-                memory_mib=memory,
-                disk_mib=disk,
-                spread=Spread("none"),
-                restart=RestartPolicy("none"),
-                reschedule=ReschedulePolicy(attempts=0),
+    def _there_from_the_start(self, rate: float) -> int:
+        """Jobs that arrive at time 0: Little's law says how many tasks run in equilibrium."""
+        tasks = self.prefill * rate * self.hold_seconds
+        if tasks > self.tasks:
+            raise InputError(
+                f"{tasks:.0f} tasks would be there from the start, of {self.tasks}",
+                "Lower `prefill` or raise `tasks`.",
             )
-        return spec
+        return round(tasks / self.tasks_per_job)
+
+    def _times(self, streams: Streams, jobs: int, there: int, rate: float) -> NDArray[np.float64]:
+        """Float64[jobs] of seconds, rising; the first `there` are 0."""
+        gaps = streams.exponential("arrival", 0, jobs)
+        gaps[:there] = 0.0
+        due = np.cumsum(gaps) * self.tasks_per_job / rate
+        match self.arrivals:
+            case "waves":
+                return self.waves.times(due)
+            case "bursts":
+                return self.bursts.times(due, streams)
+            case _:
+                return np.asarray(due)
+
+    @staticmethod
+    def _choose(shapes: tuple[Shape, ...], uniform: NDArray[np.float64]) -> Ints:
+        edges = np.cumsum([shape.weight for shape in shapes])
+        return np.asarray(np.searchsorted(edges[:-1], uniform * edges[-1], side="right"))
+
+    def _used(self, demand: Ints, streams: Streams) -> tuple[Ints, Ints]:
+        """What each task uses of CPU and memory; two empty columns: what it reserves."""
+        usage, n = self.usage, len(demand)
+        if usage is None:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        cpu, memory = streams.uniform("used cpu", 0, n), streams.uniform("used memory", 0, n)
+        cpu = usage.cpu_least + (usage.cpu_most - usage.cpu_least) * cpu
+        memory = usage.memory_least + (usage.memory_most - usage.memory_least) * memory
+        return _share(demand[:, 0], cpu), _share(demand[:, 1], memory)
+
+
+def _share(reserved: Ints, share: NDArray[np.float64]) -> Ints:
+    """At least 1 of whatever unit it is."""
+    return np.maximum(1, np.rint(reserved * share)).astype(np.int64)
+
+
+def _sizes(shapes: tuple[Shape, ...]) -> Ints:
+    """Int64[shapes, 3]: milli-cores, MiB of memory, MiB of disk."""
+    return np.array([[getattr(s, r) for r in RESOURCES] for s in shapes], dtype=np.int64)

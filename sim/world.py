@@ -17,13 +17,13 @@ import simpy
 from simpy.events import EventPriority
 
 from cube.actor import Core, CoreActor, Keeper, Letter, Lives, is_edge
-from cube.messages import Effect, Exited, Reply, Send, Submit
+from cube.messages import BeginRound, Effect, Exited, Reply, RunDue, Send, Submit
 
 NETWORK_SECONDS = 0.0005
 Observer = Callable[[str, Any, float, list[Effect]], None]
 
-# At equal times: exits, then arrivals, then everything else.
-_URGENCY: dict[type, int] = {Exited: 0, Submit: 1}
+# At equal times: exits, then arrivals, then everything else, then rounds that wait for all this.
+_URGENCY: dict[type, int] = {RunDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
 
 
 class SimInbox:
@@ -161,15 +161,16 @@ class SimWorld:
         return self._lives.next(name, self.now())
 
     def deliver(self, sender: str, effect: Send, life: int | None) -> None:
-        """Carry one message, with the delay of the way it takes."""
-        to = effect.to
-        delay = effect.after if to == sender else effect.after + self._delay(sender, to)
-        letter = Letter(effect.message, life)
-        self._post(to, letter, delay)
+        """Send it on its way."""
+        self.carry(sender, effect.to, Letter(effect.message, life), effect.after)
+
+    def carry(self, sender: str, to: str, letter: Letter, after: float) -> None:
+        """Carry a letter that leaves `after` seconds from now, with the delay of its way."""
+        self._post(to, letter, after if to == sender else after + self._delay(sender, to))
 
     def _post(self, to: str, letter: Letter, delay: float) -> None:
         """Have a letter arrive after `delay`; one without delay is handled in the same event."""
-        if delay <= 0 and self._draining:
+        if delay <= 0 and self._draining and type(letter.message) is not BeginRound:
             self._ready.append((to, letter))
         else:
             Delivery(self, to, letter, delay, _URGENCY.get(type(letter.message), 2))
@@ -193,9 +194,9 @@ class SimWorld:
 
     def arrive(self, event: Delivery) -> None:
         """Hand over a message, and all that follows from it without delay."""
-        self._ready.append((event.to, event.letter))
         self._draining = True
         try:
+            self._hand_over(event.to, event.letter)
             while self._ready:
                 self._hand_over(*self._ready.popleft())
         finally:
@@ -203,15 +204,14 @@ class SimWorld:
 
     def _hand_over(self, to: str, letter: Letter) -> None:
         actor = self._actors.get(to)
-        kind = type(letter.message).__name__
         if actor is not None:
-            self.messages[kind] += 1
+            self.messages[type(letter.message).__name__] += 1
             actor.actor_ref.tell(letter)
             actor.run()
         elif is_edge(to) and to in self._edges:
             self._edges[to](letter.message)
         else:
-            self.lost[kind] += 1
+            self.lost[type(letter.message).__name__] += 1
 
 
 def network_delay(sender: str, to: str) -> float:

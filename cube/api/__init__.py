@@ -2,7 +2,7 @@
 
 Owns routes, the token and the shape of errors. Decides nothing: it asks the manager, reads the
 store's events and renders `cube.views`. `problems` has the errors, `admission` what is let in,
-`looking`, `changing` and `following` the routes, `server` the thread that serves them.
+`looking`, `changing`, `operating` and `following` the routes, `server` the thread that serves them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cube.api.backend import Backend
 from cube.api.changing import changing_routes
 from cube.api.following import following_routes
 from cube.api.looking import looking_routes
+from cube.api.operating import operating_routes
 from cube.views import ProblemView
 
 __all__ = ["MAX_BODY_BYTES", "Backend", "make_app"]
@@ -42,8 +43,8 @@ def make_app(backend: Backend, token: str) -> FastAPI:
         dependencies=[Depends(HTTPBearer(auto_error=False))],  # for /openapi.json: `_Guard` checks
     )
     problems.install(app)
-    for router in (looking_routes(backend), changing_routes(backend), following_routes(backend)):
-        app.include_router(router)
+    for routes in (looking_routes, changing_routes, operating_routes, following_routes):
+        app.include_router(routes(backend))
     app.add_middleware(_Guard, token=token)
     return app
 

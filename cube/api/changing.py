@@ -65,7 +65,7 @@ def changing_routes(backend: Backend) -> APIRouter:
     @router.post("/v1/stop", response_model=AnswerView)
     def stop(body: StopBody) -> JSONResponse:
         """End a job, a service or a task; data stays."""
-        return _answer(backend.request(lambda edge: Stop(body.request, body.target, edge)))
+        return show_answer(backend.request(lambda edge: Stop(body.request, body.target, edge)))
 
     @router.delete("/v1/jobs/{name}", response_model=AnswerView)
     def remove(
@@ -74,17 +74,20 @@ def changing_routes(backend: Backend) -> APIRouter:
         """Forget an ended job; with `force=1`, stop it first."""
         number = request or uuid.uuid4().hex
         conflict = f"Stop it with: cube stop {name}. Or both at once: cube rm {name} --force"
-        return _answer(backend.request(lambda edge: Remove(number, name, edge, force), conflict))
+        return show_answer(
+            backend.request(lambda edge: Remove(number, name, edge, force), conflict)
+        )
 
     @router.post("/v1/recovery", response_model=AnswerView)
     def recover(body: RecoverBody) -> JSONResponse:
         """Remove the containers that await recovery."""
-        return _answer(backend.request(lambda edge: Recover(body.request, edge)))
+        return show_answer(backend.request(lambda edge: Recover(body.request, edge)))
 
     return router
 
 
-def _answer(reply: Reply) -> JSONResponse:
+def show_answer(reply: Reply) -> JSONResponse:
+    """The manager's word, as it came."""
     answer: AnswerView = {"status": reply.status, "text": reply.text}
     return JSONResponse(answer)
 

@@ -126,6 +126,15 @@ def complete_task(context: click.Context, _: click.Parameter, incomplete: str) -
         return []
 
 
+def complete_node(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Names of nodes, for the shell."""
+    try:
+        with connected(context.params.get("state_dir") or default_state_dir()) as client:
+            return [n["name"] for n in client.nodes() if n["name"].startswith(incomplete)]
+    except Failure:
+        return []
+
+
 # --- for `cube doctor` -------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 POLICIES = (
-    "epvm, epvm-paper, epvm-book, round-robin, greedy, best-fit, worst-fit, first-fit, random"
+    "epvm, epvm-paper, epvm-book, round-robin, greedy, best-fit, worst-fit, first-fit, dot-product,"
+    " hybrid, fgd, nomad-binpack, least-allocated, most-allocated, two-choices, random"
 )
 JOINING = ("node.joined", "node.alive")
 EngineName = Literal["docker", "process", "simulated"]
@@ -63,6 +65,12 @@ EngineName = Literal["docker", "process", "simulated"]
     metavar="HOST:PORT",
     help="Where the API listens; port 0 takes a free one.",
 )
+@click.option(
+    "--gpus",
+    metavar="LIST",
+    help="GPUs of this machine (of each simulated node), as in 2xA100,T4; found by itself if not"
+    " given.",
+)
 @click.option("--rm", "remove", is_flag=True, help="Remove all containers and volumes at the end.")
 @click.option(
     "--record",
@@ -76,6 +84,7 @@ def dev(
     policy: str,
     state_dir: Path,
     listen: str,
+    gpus: str | None,
     remove: bool,
     record: Path | None,
 ) -> None:
@@ -92,13 +101,35 @@ def dev(
         try:
             place = Listen.parse(listen)
             options = ClusterOptions(
-                state_dir, workers, engine, policy, place, record, os.environ.get("DOCKER_HOST")
+                state_dir,
+                workers,
+                engine,
+                policy,
+                place,
+                record,
+                os.environ.get("DOCKER_HOST"),
+                gpus=None if gpus is None else read_gpus(gpus),
             )
             cluster = Cluster(options)
             cluster.start()
             _serve(cluster, options, remove, ended)
         except (ClusterError, ListenError) as error:
             raise cluster_failure(error) from None
+
+
+def read_gpus(text: str) -> tuple[str, ...]:
+    """Models by device number, from `2xA100,T4`.
+
+    Raises:
+        click.UsageError: it is not of that form.
+    """
+    models: list[str] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        match = re.fullmatch(r"(?:(\d{1,3})x)?(\S.*)", part)
+        if match is None or match[1] == "0":
+            raise click.UsageError(f"--gpus: {part!r} is not a model with its number, as in 2xA100")
+        models += [match[2]] * int(match[1] or 1)
+    return tuple(models)
 
 
 def cluster_failure(error: ClusterError | Any) -> Failure:

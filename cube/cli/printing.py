@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STYLES: Final = {
     "alive": "green",
     "completed": "green",
+    "draining": "yellow",
     "fail": "bold red",
     "failed": "bold red",
     "lost": "bold red",

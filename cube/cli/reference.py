@@ -34,6 +34,11 @@ EXITS = {
     "plan": _with(ExitCode.CONFLICT, ExitCode.CHANGES),
     "validate": _LOCAL,
     "schema": _LOCAL,
+    "node drain": _with(ExitCode.NOT_FOUND, ExitCode.UNHEALTHY),
+    "node enable": _with(ExitCode.NOT_FOUND),
+    "node label": _with(ExitCode.NOT_FOUND),
+    "node rm": _with(ExitCode.NOT_FOUND, ExitCode.CONFLICT),
+    "node lost": _with(ExitCode.NOT_FOUND, ExitCode.CONFLICT),
     "recover": _with(ExitCode.UNHEALTHY),
     "completion": _LOCAL,
     "version": _LOCAL,
@@ -71,16 +76,26 @@ def _sections() -> Iterator[str]:
     for title, names in cube.sections.items():
         yield f"## {title}\n"
         for name in names:
-            yield from _command(cube.commands[name])
+            for path, command in leaves(cube.commands[name], name):
+                yield from _command(path, command)
 
 
-def _command(command: click.Command) -> Iterator[str]:
-    context = click.Context(command, info_name=f"cube {command.name}")
+def leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """The commands that do something, below and including this one, with their full names."""
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from leaves(below, f"{path} {name}")
+    else:
+        yield path, command
+
+
+def _command(path: str, command: click.Command) -> Iterator[str]:
+    context = click.Context(command, info_name=f"cube {path}")
     usage = " ".join(command.collect_usage_pieces(context))
-    yield f"### `cube {command.name}`\n"
-    yield f"    cube {command.name} {usage}\n"
+    yield f"### `cube {path}`\n"
+    yield f"    cube {path} {usage}\n"
     yield _text(cleandoc(command.help or "")) + "\n"
-    codes = ", ".join(str(int(code)) for code in EXITS[str(command.name)])
+    codes = ", ".join(str(int(code)) for code in EXITS[path])
     yield f"Exits with {codes}.\n"
     options = [p for p in command.params if isinstance(p, click.Option)]
     rows = [record for option in options if (record := option.get_help_record(context))]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RecoveryView,
         ServiceChange,
         ServiceView,
+        SizeView,
         TaskView,
     )
 
@@ -32,7 +33,7 @@ Rows = list[tuple[object, ...]]
 JOB_COLUMNS: Final = ("job", "state", "version", "ready", "reason")
 SERVICE_COLUMNS: Final = ("service", "kind", "image", "ready", "cpu", "memory", "ports")
 TASK_COLUMNS: Final = ("task", "state", "node", "ports", "since", "reason")
-NODE_COLUMNS: Final = ("node", "state", "engine", "tasks", "cpu", "memory", "disk", "note")
+NODE_COLUMNS: Final = ("node", "state", "engine", "tasks", "cpu", "memory", "disk", "gpu", "note")
 UNKNOWN_COLUMNS: Final = ("node", "task", "container", "state")
 SCORE_COLUMNS: Final = ("node", "score", "")
 SIGNS: Final = {
@@ -121,7 +122,8 @@ def task_details(task: TaskView) -> Rows:
         ("image", task["image"]),
         ("kind", task["kind"]),
         ("version", task["version"]),
-        ("needs", f"{cores(task['needs']['cpu_milli'])} cores, {mib(task['needs']['memory_mib'])}"),
+        ("needs", needs(task["needs"])),
+        ("gpus", ", ".join(map(str, task["gpus"]))),
         ("ports", ports(task["ports"])),
         ("attempt", task["attempt"]),
         ("restarts", task["restart"]),
@@ -131,17 +133,24 @@ def task_details(task: TaskView) -> Rows:
     ]
 
 
+def needs(size: SizeView) -> str:
+    """What a task counts for."""
+    text = f"{cores(size['cpu_milli'])} cores, {mib(size['memory_mib'])}"
+    return text + (f", {gpus(size['gpu_milli'])} GPU" if size["gpu_milli"] else "")
+
+
 def node_rows(nodes: Iterable[NodeView]) -> Rows:
     """One row for each node; sizes are used of all."""
     return [
         (
             n["name"],
-            n["state"],
+            "draining" if n["draining"] and n["state"] == "alive" else n["state"],
             n["engine"],
             n["tasks"],
             f"{cores(n['used']['cpu_milli'])}/{cores(n['capacity']['cpu_milli'])}",
             f"{mib(n['used']['memory_mib'])}/{mib(n['capacity']['memory_mib'])}",
             f"{mib(n['used']['disk_mib'])}/{mib(n['capacity']['disk_mib'])}",
+            f"{gpus(n['used']['gpu_milli'])}/{gpus(n['capacity']['gpu_milli'])}",
             n["note"],
         )
         for n in nodes
@@ -239,6 +248,11 @@ def ports(published: Sequence[PortView]) -> str:
 
 def cores(milli: int) -> str:
     """Milli-cores as cores: `0.25`."""
+    return f"{milli / 1000:g}"
+
+
+def gpus(milli: int) -> str:
+    """GPUs of which shares may be taken: `1.5`."""
     return f"{milli / 1000:g}"
 
 

@@ -19,6 +19,7 @@ from cube.cli import (
     following,
     hosting,
     looking,
+    operating,
     planning,
     running,
     shell,
@@ -75,5 +76,6 @@ cube.add_section("Run jobs", running.run, changing.stop, changing.rm)
 cube.add_section(
     "Look", looking.status, looking.nodes, following.logs, following.events, explaining.explain
 )
-cube.add_section("Plan and repair", planning.plan, files.validate, files.schema, changing.recover)
+cube.add_section("Plan", planning.plan, files.validate, files.schema)
+cube.add_section("Look after the cluster", operating.node, changing.recover)
 cube.add_section("The command itself", shell.completion, shell.version)

@@ -49,6 +49,7 @@ def _problems(document: Document, file: JobFile, broken: frozenset[str]) -> Iter
         yield from _dependencies(path, service, names, file, broken)
         yield from _scale(path, service)
         yield from _sizes(path, service)
+        yield from _gpus(path, service)
         yield from _restarts(path, service)
         yield from _mounts(path, service, file, list(volumes) if isinstance(volumes, dict) else [])
 
@@ -135,6 +136,19 @@ def _sizes(path: Path, service: Service) -> Iterator[Finding]:
     if reserved.memory == 0:
         text = "`memory`: nothing cannot be reserved"
         yield (*path, "deploy", "resources", "reservations", "memory"), text, "Leave it out."
+
+
+def _gpus(path: Path, service: Service) -> Iterator[Finding]:
+    own, here = service.cube.gpu, (*path, "x-cube", "gpu")
+    if own is None:
+        return
+    if own.share is not None and own.count is not None:
+        yield (*here, "share"), "a share is of one GPU, not of several", "Remove `count`."
+    if service.deploy.resources.reservations.devices:
+        for key in ("count", "share"):
+            if getattr(own, key) is not None:
+                text = f"`{key}` and `reservations.devices` say how many GPUs twice"
+                yield (*here, key), text, "Remove one of them."
 
 
 def _restarts(path: Path, service: Service) -> Iterator[Finding]:

@@ -11,7 +11,9 @@ from cube import spec
 from cube.compose.part import Part, Refused
 from cube.compose.scalars import shown
 from cube.compose.written import (
+    INTEGER,
     STRING,
+    STRINGS,
     Bytes,
     Count,
     MilliCores,
@@ -22,12 +24,45 @@ from cube.compose.written import (
     Written,
     only,
     read_text,
+    read_whole,
     wrong,
 )
 
 _CONSTRAINT = re.compile(r"\s*([\w.-]+(?:/[\w.-]+)*)\s*(==|!=)\s*(\S(?:.*\S)?)\s*")
 _ATTRIBUTE = re.compile(r"node\.(name|hostname|datacenter|labels\.[\w./-]+)")
+_GPU = ("gpu", "nvidia", "compute", "utility")  # what the driver may be asked for, beside `gpu`
 _ATTRIBUTES = "node.hostname, node.name, node.datacenter or node.labels.KEY"
+
+
+def read_gpu_count(value: Any) -> int:
+    """How many devices."""
+    if value == "all":
+        raise wrong("`all` GPUs of a node cannot be counted beforehand", "Say how many.")
+    return read_whole(value)
+
+
+def read_capabilities(value: Any) -> tuple[str, ...]:
+    """A list that names `gpu`."""
+    names = tuple(read_text(item) for item in value) if isinstance(value, list) else ()
+    if "gpu" not in names or not set(names) <= set(_GPU):
+        raise wrong(f"{shown(value)} is no reservation that Cube knows", "Write [gpu].")
+    return names
+
+
+class Reservation(Part):
+    """An item of `deploy.resources.reservations.devices`: GPUs."""
+
+    title = "`deploy.resources.reservations.devices`"
+
+    driver: Annotated[Text, only("nvidia")] = Field("nvidia", description="`nvidia`.")
+    count: Annotated[int, Field(ge=1, le=64), Written(read_gpu_count, (INTEGER,))] = Field(
+        1, description="Whole devices; 1 by default. `all` is not supported: say how many."
+    )
+    capabilities: Annotated[tuple[str, ...], Written(read_capabilities, (STRINGS,))] = Field(
+        description="`[gpu]`. Required."
+    )
+    device_ids: Annotated[Any, Refused("Placement chooses the devices; write `count`.")] = None
+    options: Annotated[Any, Refused("Remove it.")] = None
 
 
 class Size(Part):
@@ -37,7 +72,9 @@ class Size(Part):
 
     cpus: MilliCores | None = Field(None, description="Cores that placement counts.")
     memory: Bytes | None = Field(None, description="Memory that placement counts.")
-    devices: Annotated[Any, Refused("Cube does not count devices yet.")] = None
+    devices: tuple[Reservation, ...] = Field(
+        (), max_length=1, description="GPUs; at most one entry."
+    )
     generic_resources: Annotated[Any, Refused("Use a node label and a constraint.")] = None
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from cube import units
 from cube.compose.deploy import Deploy, SpreadBy
 from cube.compose.part import Ignored, Part, Refused
 from cube.compose.ports import PortForm
@@ -31,6 +32,7 @@ from cube.compose.refusals import UnsupportedKeys
 from cube.compose.scalars import shown
 from cube.compose.storage import MountForm, Target, TmpfsList, VolumeForm, VolumeName
 from cube.compose.written import (
+    INTEGER,
     PAIRS,
     SCALAR,
     STRING,
@@ -44,9 +46,11 @@ from cube.compose.written import (
     Words,
     Written,
     read_text,
+    read_value,
     read_whole,
     wrong,
 )
+from cube.spec import WHOLE_GPU_MILLI
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9-]{0,39}"
 _ONE_NETWORK = "Cube makes one network for each job; names resolve to instances."
@@ -77,6 +81,22 @@ def read_datacenters(value: Any) -> Any:
 def read_attempts(value: Any) -> int | None:
     """A number, or `unlimited` (None)."""
     return None if value == "unlimited" else read_whole(value)
+
+
+def read_share(value: Any) -> int:
+    """A part of a GPU, in thousandths."""
+    try:
+        milli = units.parse_cpus(read_value(value))
+    except ValueError:
+        milli = 0
+    if not 0 < milli < WHOLE_GPU_MILLI:
+        raise wrong(f"{shown(value)} is not a share of a GPU", "Write a part of one, as in 0.25.")
+    return milli
+
+
+def read_models(value: Any) -> Any:
+    """A list of models, or one."""
+    return [read_text(item) for item in (value if isinstance(value, list) else [value])]
 
 
 Name = Annotated[str, Written(read_name, ({**STRING, "pattern": f"^{NAME_PATTERN}$"},))]
@@ -123,12 +143,31 @@ class RescheduleExtras(Part):
     max_delay: Seconds | None = Field(None, description="It doubles up to this.")
 
 
+class GpuExtras(Part):
+    """`x-cube.gpu` of a service."""
+
+    title = "`x-cube.gpu`"
+
+    count: Annotated[int, Field(ge=1, le=64), Written(read_whole, (INTEGER,))] | None = Field(
+        None, description="Whole devices; 1 by default."
+    )
+    share: Annotated[int, Written(read_share, ({"type": "number"}, STRING))] | None = Field(
+        None,
+        description="A part of one device, above 0 and below 1, in thousandths at the finest."
+        " Counted in placement, not enforced.",
+    )
+    models: Annotated[tuple[str, ...], Written(read_models, (STRINGS,))] = Field(
+        (), description="Any of these will do, as `nvidia-smi -L` names them; by default any."
+    )
+
+
 class ServiceExtras(Part):
     """`x-cube` of a service."""
 
     title = "`x-cube` of a service"
 
     disk: Bytes | None = Field(None, description="Disk that placement counts; not enforced.")
+    gpu: GpuExtras | None = Field(None, description="GPUs: whole ones, or a share of one.")
     spread: SpreadExtras | None = Field(None, description="How instances share out over nodes.")
     on_disconnect: Literal["keep", "stop"] = Field(
         "keep",

@@ -40,7 +40,7 @@ class UnsupportedKeys(Part):
     driver_opts: Annotated[Any, Refused("Remove it.")] = None
     extends: Annotated[Any, Refused("Use an anchor and a merge: `<<: *base`.")] = None
     external_links: Annotated[Any, Refused("Use the other job's published port.")] = None
-    gpus: Annotated[Any, Refused("Use a node label, a constraint and `devices`.")] = None
+    gpus: Annotated[Any, Refused("Write `x-cube: {gpu: {count: N}}`.")] = None
     group_add: Annotated[Any, Refused("Write `user: uid:gid`.")] = None
     hostname: Annotated[Any, Refused("Use the service's name; remove it.")] = None
     ipc: Annotated[Any, Refused("Remove it; `shm_size` is supported.")] = None

@@ -71,6 +71,7 @@ def _task(name: str, service: Service, file: JobFile, around: Surroundings) -> s
         cpu_milli=_counted(deploy.resources.reservations.cpus, limits.cpus, spec.DEFAULT_CPU_MILLI),
         memory_mib=_memory(deploy),
         disk_mib=units.mib(extras.disk or 0),
+        gpu=_gpu(service),
         cpu_limit_milli=limits.cpus,
         memory_limit_mib=None if limits.memory is None else units.mib(limits.memory),
         constraints=deploy.placement.constraints,
@@ -175,6 +176,19 @@ def _memory(deploy: Deploy) -> int:
     default = spec.DEFAULT_MEMORY_MIB * units.BYTES_PER_MIB
     resources = deploy.resources
     return units.mib(_counted(resources.reservations.memory, resources.limits.memory, default))
+
+
+def _gpu(service: Service) -> spec.GpuNeed | None:
+    """The reservation's count, and what `x-cube.gpu` says of it or instead of it."""
+    reserved, own = service.deploy.resources.reservations.devices, service.cube.gpu
+    if not reserved and own is None:
+        return None
+    count = reserved[0].count if reserved else 1
+    if own is None:
+        return spec.GpuNeed(count)
+    if own.share is not None:
+        return spec.GpuNeed(1, own.share, own.models)
+    return spec.GpuNeed(_or(own.count, count), models=own.models)
 
 
 def _pairs(values: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:

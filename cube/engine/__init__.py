@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Protocol
 
+from cube.engine.capacity import machine_gpus
 from cube.messages import (
     Discard,
     EngineDown,
@@ -110,13 +111,19 @@ def make_engine(
     docker_url: str | None = None,
     labels: tuple[tuple[str, str], ...] = (),
     datacenter: str = "dc1",
+    gpus: tuple[str, ...] | None = None,
 ) -> Engine:
     """The engine of a node. `share` (i, n): the i-th of n nodes that divide this machine.
+
+    `gpus` are the models of the machine's GPUs; None asks the machine.
 
     Raises:
         EngineUnavailable: it does not answer, may not be used, or cannot work here.
     """
-    info = NodeInfo(node, 0, 0, 0, datacenter=datacenter, labels=labels, engine=kind)
+    if gpus is None:
+        elsewhere = kind == "docker" and docker_url and not docker_url.startswith("unix://")
+        gpus = () if elsewhere else machine_gpus()
+    info = NodeInfo(node, 0, 0, 0, datacenter=datacenter, labels=labels, engine=kind, gpus=gpus)
     if kind == "docker":
         from cube.engine.docker.engine import DockerEngine
 
@@ -172,5 +179,8 @@ def task_environment(key: RunKey, node: str) -> dict[str, str]:
 
 def spec_hash(spec: TaskSpec) -> str:
     """16 hex digits that are equal for equal specs, in every process."""
-    text = json.dumps(asdict(spec), sort_keys=True, default=str)
+    fields = asdict(spec)
+    if spec.gpu is None:
+        del fields["gpu"]  # containers made before there was such a field keep their hash
+    text = json.dumps(fields, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -196,6 +196,8 @@ class SimulatedEngine:
                 on_disconnect=held.run.spec.on_disconnect,
                 stop_grace_seconds=held.run.spec.stop_grace_seconds,
                 failures=held.run.failures,
+                gpus=held.run.gpus,
+                gpu_milli=0 if held.run.spec.gpu is None else held.run.spec.gpu.milli,
             )
             for key, held in self._containers.items()
             if held.running or held.ended is not None

@@ -1,7 +1,7 @@
 """The nodes as NumPy columns, one row per node. Rows never move.
 
-Owns what each node has, what of it is used, and who holds which host port; `take` and `give` are
-exact inverses on integers. It never decides where anything goes.
+Owns what each node has, what of it is used, and who holds which host port and GPU; `take` and
+`give` are exact inverses on integers. It never decides where anything goes.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from cube.fleet.arrays import Floats, Ints, Mask, Rows
 from cube.fleet.attributes import LACKING, Attributes, Column, attribute_of
 from cube.fleet.changes import Changes
-from cube.fleet.columns import RESOURCES, Columns
+from cube.fleet.columns import GPU, RESOURCES, Columns
+from cube.fleet.devices import NO_DEVICE, Devices
 from cube.fleet.ports import HostPorts, Port
 from cube.messages import NodeInfo, NodeRow
-from cube.spec import Constraint, Demand
+from cube.spec import WHOLE_GPU_MILLI, Constraint, Demand, GpuNeed
 
 __all__ = [
+    "GPU",
     "LACKING",
+    "NO_DEVICE",
     "RESOURCES",
     "Column",
+    "Devices",
     "Fleet",
     "Floats",
     "Ints",
@@ -56,6 +60,7 @@ class Fleet(Columns):
         self._infos: list[NodeInfo] = []
         self._row: dict[str, int] = {}
         self._ports = HostPorts()
+        self.devices = Devices()  # GPUs; written by the fleet alone
         self._attributes = Attributes(self._infos)
         self._changes = Changes(_REMEMBERED)
 
@@ -84,7 +89,8 @@ class Fleet(Columns):
         cpu, memory, disk = self.used_of(row)
         info, is_open = self._infos[row], self._open[row] != 0
         tasks, load, ports = self._tasks[row], self._load[row], self._ports.held(row)
-        return NodeRow(row, info, is_open, cpu, memory, disk, tasks, load, ports)
+        gpus = self.devices.used_of(row)
+        return NodeRow(row, info, is_open, cpu, memory, disk, tasks, load, ports, gpus)
 
     def used_of(self, row: int) -> tuple[int, int, int]:
         """What is used of the row's CPU, memory and disk."""
@@ -94,11 +100,6 @@ class Fleet(Columns):
             info.memory_mib - self._memory[row],
             info.disk_mib - self._disk[row],
         )
-
-    def size_of(self, row: int) -> tuple[int, int, int]:
-        """The row's CPU, memory and disk."""
-        info = self._infos[row]
-        return (info.cpu_milli, info.memory_mib, info.disk_mib)
 
     def tasks_of(self, row: int) -> int:
         """How many tasks hold resources of the row."""
@@ -126,23 +127,31 @@ class Fleet(Columns):
         """The rows on whose host `port` is in use."""
         return self._ports.blocked(port)
 
-    def fits(self, row: int, demand: Demand) -> bool:
+    def fits(self, row: int, demand: Demand, gpus: tuple[int, ...] | None = None) -> bool:
         """May a task of `demand` be placed on this row now, its own service left aside?
 
-        Looks at everything that one node decides: open, CPU, memory, disk, host ports, the node it
-        is tied to, datacenters and constraints.
+        Looks at everything that one node decides: open, CPU, memory, disk, host ports, GPUs (any
+        that fit, or exactly those that `gpus` numbers), the node it is tied to, datacenters and
+        constraints.
         """
-        return self._open[row] != 0 and self.has_room(row, demand)
+        return self._open[row] != 0 and self.has_room(row, demand, gpus)
 
-    def has_room(self, row: int, demand: Demand) -> bool:
+    def has_room(self, row: int, demand: Demand, gpus: tuple[int, ...] | None = None) -> bool:
         """Would it fit, whether the row takes new tasks or not?"""
         return (
             self._cpu[row] >= demand.cpu_milli
             and self._memory[row] >= demand.memory_mib
             and self._disk[row] >= demand.disk_mib
             and (not demand.ports or self._ports.free(row, demand.ports))
+            and (demand.gpu is None or self._devices_fit(row, demand.gpu, gpus))
             and suits(self._infos[row], demand)
         )
+
+    def _devices_fit(self, row: int, need: GpuNeed, gpus: tuple[int, ...] | None) -> bool:
+        fitting = self.devices.fitting(row, need)
+        if gpus is None:
+            return len(fitting) >= need.count
+        return len(gpus) == len(set(gpus)) == need.count and set(gpus) <= set(fitting)
 
     # --- writing -------------------------------------------------------------------------
 
@@ -162,6 +171,9 @@ class Fleet(Columns):
         self._open[i] = row.open
         self._tasks[i] = row.tasks
         self._load[i] = row.cpu_load_milli
+        if row.gpu_used_milli != self.devices.used_of(i):
+            self.devices.replace(i, row.gpu_used_milli)
+        self._gpu[i] = self._size_cells[GPU][i] - sum(row.gpu_used_milli)
         if row.ports != self._ports.held(i):
             self._ports.replace(i, row.ports)
             self._note_host(i)
@@ -180,6 +192,7 @@ class Fleet(Columns):
             and self._tasks[i] == row.tasks
             and self._load[i] == row.cpu_load_milli
             and self._ports.held(i) == row.ports
+            and self.devices.used_of(i) == row.gpu_used_milli
         )
 
     def _learn(self, row: int, info: NodeInfo) -> None:
@@ -195,11 +208,13 @@ class Fleet(Columns):
             self._infos[row] = info
         assert self._row.get(info.name, row) == row, f"two rows are named {info.name}"
         self._row[info.name] = row
-        size = (info.cpu_milli, info.memory_mib, info.disk_mib)
+        gpu = WHOLE_GPU_MILLI * sum(map(bool, info.gpus))
+        size = (info.cpu_milli, info.memory_mib, info.disk_mib, gpu)
         self._size[row] = size
         self._kind[row] = self._kinds.setdefault(size, len(self._kinds))
         self._ports.settle(row, info.host or f"node {info.name}")
         self._attributes.learn(row, info)
+        self.devices.learn(row, info.gpus)
 
     def _note_host(self, row: int) -> None:
         """Ports changed: whoever shares the host may fit differently now."""
@@ -210,8 +225,8 @@ class Fleet(Columns):
         """Count the row as changed, so that it is told again."""
         self._changes.note(row)
 
-    def take(self, row: int, demand: Demand) -> None:
-        """A task of `demand` holds its resources on this row from now on.
+    def take(self, row: int, demand: Demand, gpus: tuple[int, ...] = ()) -> None:
+        """A task of `demand` holds its resources on this row from now on, and these GPUs.
 
         Whether it fits is not asked: what is found running may exceed what there is.
         """
@@ -219,18 +234,26 @@ class Fleet(Columns):
         self._memory[row] -= demand.memory_mib
         self._disk[row] -= demand.disk_mib
         self._tasks[row] += 1
+        if gpus:
+            assert demand.gpu is not None, f"GPUs {gpus} for a task that needs none"
+            self.devices.take(row, demand.gpu.milli, gpus)
+            self._gpu[row] -= len(gpus) * demand.gpu.milli
         if demand.ports:
             self._ports.take(row, demand.ports)
             self._note_host(row)
         else:
             self._changes.note(row)
 
-    def give(self, row: int, demand: Demand) -> None:
+    def give(self, row: int, demand: Demand, gpus: tuple[int, ...] = ()) -> None:
         """The exact inverse of `take`."""
         self._cpu[row] += demand.cpu_milli
         self._memory[row] += demand.memory_mib
         self._disk[row] += demand.disk_mib
         self._tasks[row] -= 1
+        if gpus:
+            assert demand.gpu is not None, f"GPUs {gpus} of a task that needs none"
+            self.devices.give(row, demand.gpu.milli, gpus)
+            self._gpu[row] += len(gpus) * demand.gpu.milli
         assert min(self._tasks[row], *self.used_of(row)) >= 0, (
             f"{self._infos[row].name} was given back more than was taken"
         )

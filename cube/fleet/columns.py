@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from cube.fleet.arrays import Ints, Mask, Rows
 
 RESOURCES: Final = ("cpu", "memory", "disk")  # milli-cores, MiB, MiB: the order of all triples
-CPU, MEMORY, DISK, OPEN = range(4)  # columns of the table `room`
+CPU, MEMORY, DISK = range(3)
+OPEN: Final = 3  # the fourth column of the table `room`
+GPU: Final = 3  # the fourth column of the table `size`
 _FIRST_CAPACITY = 16
 _SIZE, _ROOM, _COUNTS = range(3)
 
@@ -40,11 +42,11 @@ class Columns:
 
     def __init__(self) -> None:
         self.count = 0  # of rows
-        self._size = np.zeros((0, 3), np.int64)
+        self._size = np.zeros((0, 4), np.int64)  # CPU, memory, disk, GPU
         self._room = np.zeros((0, 4), np.int64)  # free CPU, memory, disk; 1 where open
-        self._counts = np.zeros((0, 2), np.int64)  # tasks, measured CPU load
+        self._counts = np.zeros((0, 3), np.int64)  # tasks, measured CPU load, free GPU
         self._kind = np.zeros(0, np.intp)
-        self._kinds: dict[tuple[int, int, int], int] = {}
+        self._kinds: dict[tuple[int, int, int, int], int] = {}
         self._grow(_FIRST_CAPACITY)
 
     def _grow(self, more: int) -> None:
@@ -53,7 +55,8 @@ class Columns:
         self._counts = _grown(self._counts, more)
         self._kind = np.concatenate([self._kind, np.zeros(more, np.intp)])
         self._cpu, self._memory, self._disk, self._open = [column.data for column in self._room.T]
-        self._tasks, self._load = [column.data for column in self._counts.T]
+        self._tasks, self._load, self._gpu = [column.data for column in self._counts.T]
+        self._size_cells = tuple(column.data for column in self._size.T)
         self._shown = tuple(map(_read_only, (self._size, self._room, self._counts)))
         self._shown_kind = _read_only(self._kind)
 
@@ -96,6 +99,16 @@ class Columns:
         return self._view(_ROOM, DISK)
 
     @property
+    def gpu_milli(self) -> Ints:
+        """GPUs that tasks may use, in thousandths of a device."""
+        return self._view(_SIZE, GPU)
+
+    @property
+    def gpu_free_milli(self) -> Ints:
+        """Thousandths not yet used, over all devices of the row."""
+        return self._view(_COUNTS, 2)
+
+    @property
     def cpu_used_milli(self) -> Ints:
         """CPU that placed tasks count for (a copy)."""
         return self.cpu_milli - self.cpu_free_milli
@@ -109,6 +122,11 @@ class Columns:
     def disk_used_mib(self) -> Ints:
         """Disk that placed tasks count for (a copy)."""
         return self.disk_mib - self.disk_free_mib
+
+    @property
+    def gpu_used_milli(self) -> Ints:
+        """Thousandths of GPUs that placed tasks count for (a copy)."""
+        return self.gpu_milli - self.gpu_free_milli
 
     @property
     def tasks(self) -> Ints:
@@ -131,8 +149,8 @@ class Columns:
         return self._shown_kind[: self.count]
 
     @property
-    def kinds(self) -> list[tuple[int, int, int]]:
-        """The different capacities that rows have or had, as (cpu, memory, disk)."""
+    def kinds(self) -> list[tuple[int, int, int, int]]:
+        """The different capacities that rows have or had, as (cpu, memory, disk, gpu)."""
         return list(self._kinds)
 
     @property
@@ -145,12 +163,27 @@ class Columns:
         return self._kind.take(rows)
 
     @property
-    def free_cells(self) -> tuple[memoryview, memoryview, memoryview]:
-        """Free CPU, memory and disk by cell, for loops that read; good while `capacity` is."""
-        return self._cpu, self._memory, self._disk
+    def free_cells(self) -> tuple[memoryview, memoryview, memoryview, memoryview]:
+        """Free CPU, memory, disk and GPU by cell, for loops; good while `capacity` is."""
+        return self._cpu, self._memory, self._disk, self._gpu
+
+    @property
+    def size_cells(self) -> tuple[memoryview, ...]:
+        """The same of capacities."""
+        return self._size_cells
+
+    @property
+    def free_columns(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Free CPU, memory, disk and GPU."""
+        return self.cpu_free_milli, self.memory_free_mib, self.disk_free_mib, self.gpu_free_milli
+
+    @property
+    def size_columns(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Capacities of CPU, memory, disk and GPU."""
+        return self.cpu_milli, self.memory_mib, self.disk_mib, self.gpu_milli
 
     def size_at(self, rows: Rows) -> Ints:
-        """Capacity in the order of `RESOURCES`, shape (len(rows), 3)."""
+        """Capacity of CPU, memory, disk and GPU, shape (len(rows), 4)."""
         return self._size.take(rows, axis=0)
 
     def room_at(self, rows: Rows) -> Ints:

@@ -3,31 +3,35 @@
 This file is its table of contents: one line per message. Every message ends in the same few steps,
 which bring the cluster towards what is wanted: queue what became pending, ask for placements, tell
 the nodes. `ledger` holds what is known, `jobs` what users ask for, `rollout` new versions, `drain`
-nodes that are to be emptied, `rounds` placement, `nodes` reports and assignments, `facts` what
-reports say of tasks, `strangers` what the store never knew.
+nodes that are to be emptied, `operators` what else is said of nodes, `rounds` placement, `nodes`
+reports and assignments, `facts` what reports say of tasks, `strangers` what the store never knew.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from cube.manager.drain import Draining
 from cube.manager.jobs import Jobs, record_answer
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
+from cube.manager.operators import Operators
 from cube.manager.rounds import Rounds
 from cube.marks import mark
 from cube.messages import (
     MANAGER,
+    BeginRound,
     DeclareLost,
     Drain,
     Effect,
+    LabelNode,
     Look,
     NeedFleet,
     Placed,
     Recover,
     Remove,
+    RemoveNode,
     Reply,
     Report,
     SetAside,
@@ -42,7 +46,7 @@ from cube.messages import (
 from cube.task import Saved
 
 TICK_SECONDS = 1.0
-Request: TypeAlias = Submit | Stop | Remove | Recover | Drain | DeclareLost
+Request: TypeAlias = Submit | Stop | Remove | Recover | Drain | DeclareLost | LabelNode | RemoveNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class ManagerOptions:
     policy: str = "epvm"  # for display; the scheduler decides
     reports_per_second: float = 50.0  # of all nodes together
     kept_per_node: int = 50  # ended tasks whose output stays until their job is stopped; 0: none
+    queue: Literal["bypass", "fifo"] = "bypass"  # may others pass a task that does not fit?
 
 
 class Manager:
@@ -62,9 +67,10 @@ class Manager:
         self._birth = {"cluster": cluster, "saved": saved, "options": asdict(self._options)}
         self._ledger = Ledger(cluster, saved, self._options.kept_per_node)
         self._nodes = Nodes(self._ledger, self._options.reports_per_second)
-        self._rounds = Rounds(self._ledger, self._nodes)
+        self._rounds = Rounds(self._ledger, self._nodes, self._options.queue == "fifo")
         self._jobs = Jobs(self._ledger)
         self._draining = Draining(self._ledger, self._nodes, self._jobs)
+        self._operators = Operators(self._ledger, self._nodes, self._jobs)
         self._store_down = ""
         self._trouble = ""  # the latest message that was set aside
 
@@ -72,23 +78,27 @@ class Manager:
         """One line per message."""
         self._ledger.now = now
         match message:
-            case Wake():
-                self._wake()
+            case Tick():
+                self._tick()
             case Report():
                 if self._nodes.report(message):
                     self._jobs.node_changed(message.node)
+            case Wake():
+                self._wake()
             case Placed():
                 self._rounds.placed(message)
             case NeedFleet():
                 self._rounds.need_fleet(message)
-            case Submit() | Stop() | Remove() | Recover() | Drain() | DeclareLost():
+            case BeginRound():
+                self._begin()
+            case Submit() | Stop() | Remove() | Recover():
+                self._request(message)
+            case Drain() | DeclareLost() | LabelNode() | RemoveNode():
                 self._request(message)
             case Look():
                 self._ledger.send(
                     message.reply_to, Reply(message.request, "ok", "", self.snapshot())
                 )
-            case Tick():
-                self._tick()
             case SetAside():
                 self._set_aside(message)
             case StoreDown():
@@ -112,8 +122,14 @@ class Manager:
         ledger.set_meta("cluster", ledger.cluster)
         ledger.begin_span()
         ledger.touched.clear()  # nobody is told anything before it has told us the whole truth
+        ledger.eased.clear()
         self._nodes.start()
         ledger.send(MANAGER, Tick(), TICK_SECONDS)
+
+    def _begin(self) -> None:
+        self._rounds.take_in()
+        if not self._store_down:
+            self._rounds.begin()
 
     def _tick(self) -> None:
         self._nodes.tick()
@@ -158,7 +174,11 @@ class Manager:
             case Drain():
                 return self._draining.drain(message)
             case DeclareLost():
-                return self._draining.declare_lost(message)
+                return self._operators.declare_lost(message)
+            case LabelNode():
+                return self._operators.label(message)
+            case RemoveNode():
+                return self._operators.remove(message)
 
     def _settle(self) -> None:
         """Let follow what must follow, whatever the message was."""

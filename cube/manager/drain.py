@@ -1,9 +1,8 @@
 """Empties nodes for their operators, one instance of a service at a time.
 
-Owns what an operator says of a node: that it drains, may have tasks again, or is lost. It stops
-what has to move and never picks where to; tasks of global services leave with their place, which
-`jobs` and `rollout` look after. Level-triggered: each step looks at the books, so a restarted
-manager goes on where the earlier one was.
+Owns that a node drains or may have tasks again. It stops what has to move and never picks where to;
+tasks of global services leave with their place, which `jobs` and `rollout` look after. Level-
+triggered: each step looks at the books, so a restarted manager goes on where the earlier one was.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from cube.manager.jobs import Jobs
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.rollout import is_ending, is_up
-from cube.messages import DeclareLost, Drain, Reply
-from cube.task import NodeState, State, Task, TaskEvent
+from cube.marks import mark
+from cube.messages import Drain, Reply
+from cube.task import State, Task, TaskEvent
 
 Service = tuple[str, str]  # of a job
 
@@ -37,14 +37,17 @@ class Draining:
         node, drains = drain.node, drain.node in self._ledger.draining
         if node not in self._nodes.entries and not drains:
             return Reply(drain.request, "not-found", f"there is no node {node}")
-        if drain.on == drains:
+        seconds = drain.deadline_seconds if drain.on else None
+        if drain.on == drains and seconds is None:
             state = "draining already" if drains else "not draining"
             return Reply(drain.request, "unchanged", f"{node} is {state}")
-        self._ledger.mark_node(node, draining=drain.on)
+        deadline = None if seconds is None else self._ledger.now + seconds
+        self._ledger.mark_node(node, draining=drain.on, deadline=deadline)
         tasks = [t.id for t in self._ledger.on(node)]
         if drain.on:
             self._busy[node] = None  # an empty node is told to be drained, too
-            kind, text = "node.draining", f"{node} is draining: {_count(tasks)} to leave"
+            kind, text = "node.draining", f"{node} is draining: {count_tasks(tasks)} to leave"
+            text += "" if seconds is None else f" within {seconds:g} s"
         else:
             self._busy.pop(node, None)
             kind, text = "node.enabled", f"{node} takes new tasks again"
@@ -55,25 +58,19 @@ class Draining:
         self.step()
         return Reply(drain.request, "ok", text, {"node": node, "draining": drain.on})
 
-    def declare_lost(self, lost: DeclareLost) -> Reply:
-        """Take an operator's word that a node is gone, even where we may be the ones cut off."""
-        entry = self._nodes.entries.get(lost.node)
-        if entry is None:
-            return Reply(lost.request, "not-found", f"there is no node {lost.node}")
-        if entry.state is NodeState.LOST:
-            return Reply(lost.request, "unchanged", f"{lost.node} is lost already")
-        if entry.state is NodeState.ALIVE or not self._nodes.is_silent(entry):
-            text = f"{lost.node} still reports; drain it to move its tasks"
-            return Reply(lost.request, "conflict", text)
-        tasks = [t.id for t in self._ledger.on(lost.node)]
-        self._nodes.lose(entry, "declared by an operator")
-        text = f"{lost.node} is lost: {_count(tasks)} to be placed elsewhere"
-        return Reply(lost.request, "ok", text, {"node": lost.node, "tasks": tasks})
-
     # --- the loop ---
 
     def step(self) -> None:
-        """Do what can be done now: stop at most one instance of every service."""
+        """Do what can be done now: stop at most one instance of every service.
+
+        Where a deadline has passed, stop all that is left.
+        """
+        if not self._ledger.draining:
+            return
+        for node in self._ledger.draining:
+            deadline = self._ledger.mark_of(node).deadline
+            if deadline is not None and deadline <= self._ledger.now:
+                self._end_at_deadline(node)
         for tasks in self._movable().values():
             if self._awaited(tasks) is None:
                 # One that is down already is moved first: that takes nothing away.
@@ -115,9 +112,16 @@ class Draining:
         waits = task.attempt > 0 and task.not_before <= self._ledger.now
         return task.state is State.STOPPING or (task.state is State.PENDING and waits)
 
-    def _move(self, task: Task) -> None:
+    def _end_at_deadline(self, node: str) -> None:
+        """Nothing is waited for any more; a task whose data is there waits for the node."""
+        for task in self._ledger.on(node):
+            if task.state is not State.STOPPING and not task.spec.kind.is_global:
+                mark("drain-deadline")
+                self._move(task, " and its deadline has passed")
+
+    def _move(self, task: Task, because: str = "") -> None:
         """Stop first; it is placed elsewhere once it has stopped."""
-        why = f"moved: {task.node} is draining"
+        why = f"moved: {task.node} is draining{because}"
         moved = self._ledger.move(task, TaskEvent.REPLACE, then="pending", reason=why)
         self._ledger.task_event("task.replacing", f"{task.id} is {why}", moved)
 
@@ -131,7 +135,7 @@ class Draining:
         if not tasks:
             return "drained"
         why = next(self._hindrances(tasks), "")
-        return f"draining, {_count(tasks)} left" + (f"; {why}" if why else "")
+        return f"draining, {count_tasks(tasks)} left" + (f"; {why}" if why else "")
 
     def _hindrances(self, tasks: list[Task]) -> Iterator[str]:
         """Why the drain does not go on; what only an operator can change comes first."""
@@ -146,5 +150,6 @@ class Draining:
                 yield f"{movable[0].id} waits until {awaited.id} is up ({awaited.state})"
 
 
-def _count(tasks: list[Task] | list[str]) -> str:
+def count_tasks(tasks: list[Task] | list[str]) -> str:
+    """How many they are: `1 task`, `3 tasks`."""
     return "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"

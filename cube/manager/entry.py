@@ -7,9 +7,10 @@ node is alive, suspect or lost is decided by `cube.manager.nodes`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
-from cube.messages import FENCE_SECONDS, Fact, NodeInfo, Wanted
+from cube.messages import FENCE_SECONDS, Fact, NodeInfo, Wanted, resend_seconds
 from cube.task import NodeState, Task
 
 DRIFT = 0.01  # of any clock against any other
@@ -22,7 +23,16 @@ class Grants(NamedTuple):
     lease: float
     grace: float
 
+    @property
+    def answer_within(self) -> float:
+        """How long an answer may wait for more to say, such that nothing is told twice.
 
+        The manager looks once a second; in clusters of up to 500 nodes nothing waits at all.
+        """
+        return (resend_seconds(self.interval) - 1.0) / 2
+
+
+@cache
 def grants(nodes: int, reports_per_second: float) -> Grants:
     """The report interval scales so that all nodes together send `reports_per_second`."""
     interval = max(1.0, nodes / reports_per_second)
@@ -46,6 +56,7 @@ class Entry:
     number: int = 0  # of its newest assignment
     confirmed: bool = True  # does its latest report echo that number?
     numbered_at: float = 0.0
+    outdated: bool = False  # is something else wanted by now?
     tasks: tuple[Wanted, ...] = ()
     seen: dict[str, tuple[Fact, Task | None]] = field(default_factory=dict)  # facts taken in
     assigned: dict[str, int] = field(default_factory=dict)  # uid -> number that assigned it

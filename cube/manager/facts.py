@@ -23,11 +23,11 @@ def merge(ledger: Ledger, fact: Fact, report: Report) -> bool:
     name = TaskName.parse(fact.uid)
     task = ledger.task_of(fact.uid)
     if task is None or task.incarnation != name.incarnation:
-        return _once_known(ledger, fact, name)
+        return _once_known(ledger, fact, name, report.node)
     if fact.attempt > task.attempt:
         return False  # placed by a manager whose store was newer than ours
-    if fact.attempt == task.attempt and task.state.placed and task.node != report.node:
-        return False  # so was this: we placed that attempt, but elsewhere
+    if fact.attempt == task.attempt and _is_elsewhere(ledger, task, report.node):
+        return False  # so was this: that attempt of ours is elsewhere, or ended there
     if fact.attempt < task.attempt or task.state.final:
         if fact.phase is not Phase.ENDED and not task.state.final:
             mark("older-attempt-returned")
@@ -49,7 +49,7 @@ def missing(ledger: Ledger, task: Task) -> None:
     if task.state is State.STOPPING:
         gone(ledger, task)
         return
-    text = "its container disappeared from " + (task.node or "")
+    text = f"{task.node} does not have it"
     ledger.task_event("task.disappeared", f"{task.id}: {text}", task)
     ledger.move(task, TaskEvent.RESCHEDULED, reason=text)
 
@@ -73,8 +73,17 @@ def gone(ledger: Ledger, task: Task, exit_code: int | None = None) -> None:
     ledger.task_event("task.stopped", f"{task.id} stopped on {task.node}", moved)
 
 
-def _once_known(ledger: Ledger, fact: Fact, name: TaskName) -> bool:
+def _is_elsewhere(ledger: Ledger, task: Task, node: str) -> bool:
+    """Is a container of a task's own attempt on that node another than ours?"""
+    if task.node is None:
+        return (task.uid, task.attempt) in ledger.strangers.get(node, ())
+    return task.node != node
+
+
+def _once_known(ledger: Ledger, fact: Fact, name: TaskName, node: str) -> bool:
     """Did this store know the container once, or could it have?"""
+    if (fact.uid, fact.attempt) in ledger.strangers.get(node, ()):
+        return False
     latest = ledger.forgotten.get(fact.uid)
     if latest is not None:
         return fact.attempt <= latest
@@ -90,7 +99,7 @@ def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     if fact.phase is Phase.ENDED or not task.lost or _order(fact) < (task.restart, task.phase):
         return
     row = ledger.fleet.row_of(report.node)
-    if row is None or not ledger.fleet.has_room(row, ledger.demand(task)):
+    if row is None or not ledger.fleet.has_room(row, ledger.demand(task), task.gpus):
         return  # its place was given to others before it was heard of: it is placed anew
     mark("returned-task-believed")
     back = ledger.move(task, TaskEvent.PLACED, node=report.node, reason="")

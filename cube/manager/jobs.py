@@ -96,7 +96,8 @@ class Jobs:
     def _has_place(self, job: JobSpec, spec: TaskSpec, row: int) -> bool:
         """Is this node to have an instance of a global service?"""
         info = self._ledger.fleet.info(row)
-        return info.name not in self._ledger.draining and suits(info, Demand.of(job, spec))
+        away = info.name in self._ledger.draining or info.name in self._ledger.vacant
+        return not away and suits(info, Demand.of(job, spec))
 
     def _make(self, job: Job, instances: list[Instance]) -> None:
         """Make these tasks; one that is on its way out turns back instead."""

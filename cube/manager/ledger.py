@@ -7,6 +7,7 @@ decides nothing: jobs, nodes and rounds do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,8 @@ from cube.task import (
     transition,
 )
 
+Stranger = tuple[str, int]  # uid and attempt of a container that the store never knew
+STRANGERS = "strangers/"  # followed by the node's name, among the manager's own values
 REMEMBERED = 10_000  # answers and forgotten tasks, each
 SPANS = 1000  # starts of the manager that are told apart; older ones are taken together
 
@@ -45,17 +48,21 @@ class Ledger:
         self.patience = float(saved.meta.get("patience", "0"))  # longest grace granted, seconds
         self.incarnation = int(saved.meta.get("incarnation", "0"))
         self.spans = read_spans(saved.meta.get("spans", ""))  # lives of managers on this store
+        self.strangers = read_strangers(saved.meta)  # by node
         self.jobs = dict(saved.jobs)
         self.tasks: dict[str, Task] = {}  # by id: the newest incarnation
         self.volumes = dict(saved.volumes)
         self.answers = dict(saved.answers)
+        self.node_marks = dict(saved.node_marks)
         self.draining = {name: None for name, mark in saved.node_marks.items() if mark.draining}
         self.fleet = Fleet()
+        self.vacant: dict[str, int] = {}  # rows of nodes that were removed, by their names
         self.of_job: dict[str, dict[str, None]] = {name: {} for name in self.jobs}
-        self.on_node: dict[str, dict[str, None]] = {}
+        self.on_node: dict[str, dict[str, str]] = {}  # node -> ids of what it holds -> their uids
         self.ended_on: dict[str, dict[str, None]] = {}  # ended tasks whose output is kept
         self.forgotten: dict[str, int] = {}  # uids, of late, with the latest attempt of each
-        self.touched: dict[str, None] = {}  # nodes whose wanted set changed
+        self.touched: dict[str, None] = {}  # nodes that must learn at once what is wanted of them
+        self.eased: dict[str, None] = {}  # nodes that a task has left: they may learn it later
         self.gained: dict[int, None] = {}  # rows that have more room than before
         self.opened = False  # has a node begun to take tasks?
         self.thinned: dict[str, None] = {}  # counted services that hold fewer places than before
@@ -190,13 +197,27 @@ class Ledger:
             del self.answers[next(iter(self.answers))]
         self._save(answer)
 
-    def mark_node(self, node: str, *, draining: bool) -> None:
-        """Save that a node is to be empty, or no longer."""
-        if draining:
+    def mark_of(self, node: str) -> NodeMark:
+        """What an operator decided about a node, which may be nothing."""
+        return self.node_marks.get(node) or NodeMark(node, False, 0)
+
+    def mark_node(self, node: str, **fields: Any) -> None:
+        """Save what an operator decided about a node."""
+        mark = replace(self.mark_of(node), revision=self.next_revision(), **fields)
+        self.node_marks[node] = mark
+        if mark.draining:
             self.draining[node] = None
         else:
             self.draining.pop(node, None)
-        self._save(NodeMark(node, draining, self.next_revision()))
+        self._save(mark)
+
+    def forget_node(self, node: str) -> None:
+        """Nothing is remembered of a node; it holds no tasks, and its row no uses."""
+        assert not self.on_node.pop(node, None)
+        self.ended_on.pop(node, None)
+        self.draining.pop(node, None)
+        if self.node_marks.pop(node, None) is not None:
+            self._save(Forget("node mark", node, self.next_revision()))
 
     def set_meta(self, key: str, value: object) -> None:
         """Save a value of the manager itself."""
@@ -228,6 +249,13 @@ class Ledger:
         """Save how long nodes may be silent: the next life of the manager must wait as long."""
         self.patience = seconds
         self.set_meta("patience", seconds)
+
+    def set_strangers(self, node: str, strangers: frozenset[Stranger]) -> None:
+        """Save which containers of a node are unknown, lest the next life take them for ours."""
+        if strangers != self.strangers.get(node, frozenset()):
+            self.strangers[node] = strangers
+            lines = (f"{uid} {attempt}" for uid, attempt in sorted(strangers))
+            self.set_meta(STRANGERS + node, "\n".join(lines))
 
     def next_incarnation(self) -> int:
         """A number for new tasks: the time in milliseconds, never the same twice."""
@@ -284,13 +312,13 @@ class Ledger:
         is_on = task.node if task.state.placed else None
         if was_on is not None and was_on != is_on:
             del self.on_node[was_on][task.id]
-            self.touched[was_on] = None
+            self.eased[was_on] = None
         if is_on is not None:
             tasks = self.on_node.setdefault(is_on, {})
             stops = task.state is State.STOPPING and old is not None and old.state is not task.state
             if task.id not in tasks or stops:
                 self.touched[is_on] = None
-            tasks[task.id] = None
+            tasks[task.id] = task.uid
         if old is not None and old.state.final:
             self.let_go(old)
         if task.state in (State.COMPLETED, State.FAILED) and task.node is not None:
@@ -320,9 +348,9 @@ class Ledger:
         for task in self.on(node):
             self._take(task)
 
-    def give_back(self, row: int, demand: Demand) -> None:
+    def give_back(self, row: int, demand: Demand, gpus: tuple[int, ...] = ()) -> None:
         """A row has more room; where ports are free again, so have all on its host."""
-        self.fleet.give(row, demand)
+        self.fleet.give(row, demand, gpus)
         self.gained[row] = None
         if demand.ports:
             self.gained.update(dict.fromkeys(self.fleet.sharing_host(row)))
@@ -333,7 +361,7 @@ class Ledger:
         if row is None:
             return  # the node has not reported since the manager started; see enter_row
         demand = self.demand(task)
-        self.fleet.take(row, demand)
+        self.fleet.take(row, demand, task.gpus)
         if demand.service:
             counts = self._counts.setdefault(demand.service, {})
             counts[row] = counts.get(row, 0) + 1
@@ -344,7 +372,7 @@ class Ledger:
         if row is None:
             return
         demand = self.demand(task)
-        self.give_back(row, demand)
+        self.give_back(row, demand, task.gpus)
         counts = self._counts.get(demand.service)
         if counts is not None and row in counts:
             self.thinned[demand.service] = None
@@ -357,6 +385,17 @@ def read_spans(text: str) -> list[tuple[int, int]]:
     """Lives of managers as saved: first and last incarnation each may have given, oldest first."""
     pairs = (part.partition("-") for part in text.split())
     return [(int(first), int(last)) for first, _, last in pairs]
+
+
+def read_strangers(meta: Mapping[str, str]) -> dict[str, frozenset[Stranger]]:
+    """Unknown containers as saved: a value for each node, and in it a line for each."""
+    found = {}
+    for key, text in meta.items():
+        if key.startswith(STRANGERS):
+            parts = (line.split(" ") for line in text.splitlines())
+            strangers = frozenset((uid, int(attempt)) for uid, attempt in parts)
+            found[key.removeprefix(STRANGERS)] = strangers
+    return found
 
 
 def volume_name(job: str, kind: str, source: str) -> str:

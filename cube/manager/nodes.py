@@ -38,7 +38,8 @@ class Nodes:
         self.entries: dict[str, Entry] = {}
         self.cut_off = False  # most nodes are silent: it may be us
         self._number = 0
-        self._answers: dict[str, None] = {}  # nodes whose report awaits its echo
+        self._answers: dict[str, None] = {}  # nodes that are to be told now
+        self._owed: dict[str, float] = {}  # nodes that may be told later, with the time
 
     # --- life ---
 
@@ -62,6 +63,7 @@ class Nodes:
         known, silent, overdue = 0, 0, []
         for entry in self.entries.values():
             silence = now - entry.heard
+            counts = not self._is_drained(entry.name)
             if entry.state is NodeState.ALIVE:
                 if silence > patience:
                     mark("node-suspect")
@@ -70,12 +72,14 @@ class Nodes:
                     mark("node-unconfirmed")
                     self._become(entry, NodeState.SUSPECT, "does not confirm its assignment")
             if entry.state is NodeState.LOST:
-                lately = now - entry.since < granted.grace
+                lately = counts and now - entry.since < granted.grace
                 known, silent = known + lately, silent + lately
                 continue
-            known += 1
+            known += counts
             if silence > patience:
-                silent += 1
+                silent += counts
+                if not counts:
+                    mark("drained-node-silent")
                 if silence > max(entry.patience, granted.grace):
                     overdue.append(entry)
                 elif silence > granted.grace:
@@ -87,6 +91,17 @@ class Nodes:
         else:
             for entry in overdue:
                 self.lose(entry, f"silent for {now - entry.heard:.0f} s")
+        for name, due in self._owed.items():
+            if due > now:
+                break
+            self._answers[name] = None
+
+    def _is_drained(self, node: str) -> bool:
+        """Was it emptied, so that its operator may switch it off?
+
+        Its silence then says nothing about us, and losing it moves nothing.
+        """
+        return node in self._ledger.draining and not self._ledger.on_node.get(node)
 
     def lose(self, entry: Entry, why: str) -> None:
         """Declare a node lost; what it ran is placed elsewhere."""
@@ -154,24 +169,34 @@ class Nodes:
         if row is not None:
             self._ledger.fleet.set_load(row, report.cpu_load_milli)
         self._merge(entry, report)
-        if report.whole and not report.engine_error:
+        all_told = report.whole and not report.engine_error
+        if all_told:
             self._whole(entry, report)
-        self._answers[entry.name] = None
+        self._strangers.remember(entry, all_told=all_told)
+        if report.whole or entry.whole_due:
+            self._answers[entry.name] = None
+        else:
+            self._owe(entry)
         return changed
 
     def _merge(self, entry: Entry, report: Report) -> None:
         """Take in what the report says; what was taken in before, of a task as it is, is old."""
+        ledger = self._ledger
         seen: dict[str, tuple[Fact, Task | None]] = {}
         for fact in report.facts:
-            told = (fact, self._ledger.task_of(fact.uid))
-            before = entry.seen.get(fact.uid)
-            if before is None or before[1] is not told[1] or before[0] != fact:
-                if not merge(self._ledger, fact, report):
+            uid = fact.uid
+            told = entry.seen.get(uid)
+            if (
+                told is None
+                or told[1] is not ledger.task_of(uid)
+                or (told[0] is not fact and told[0] != fact)
+            ):
+                if not merge(ledger, fact, report):
                     self._strangers.seen(entry, fact)
-                told = (fact, self._ledger.task_of(fact.uid))
-            if fact.uid in entry.unknown and _is_here(told[1], fact, entry.name):
-                self._strangers.adopted(entry, fact.uid)
-            seen[fact.uid] = told
+                told = (fact, ledger.task_of(uid))
+            if uid in entry.unknown and _is_here(told[1], fact, entry.name):
+                self._strangers.adopted(entry, uid)
+            seen[uid] = told
         if report.whole:
             entry.seen = seen
         else:
@@ -206,15 +231,12 @@ class Nodes:
         if entry.info == info:
             return False
         first, entry.info = entry.info is None, info
-        fleet = self._ledger.fleet
-        row = fleet.row_of(info.name)
-        if row is None:
-            fleet.set_row(NodeRow(len(fleet), info, False))
-            self._ledger.enter_row(info.name)
-            self._strangers.row_entered(entry)
+        if self._ledger.vacant.pop(info.name, None) is not None:
+            mark("removed-node-joined")
+        if self._ledger.fleet.row_of(info.name) is None:
+            self._enter_row(entry, info)
         else:
-            fleet.set_row(replace(fleet.node_row(row), info=info))
-            self._ledger.gained[row] = None
+            self.relabel(entry)
         if first:
             text = (
                 f"{info.name} joined with {info.cpu_milli / 1000:g} CPUs and {info.memory_mib} MiB"
@@ -222,18 +244,51 @@ class Nodes:
             self._ledger.event("node.joined", text, node=info.name)
         return True
 
+    def _enter_row(self, entry: Entry, info: NodeInfo) -> None:
+        """Give a node a row, that of a removed one if there is any."""
+        fleet, vacant = self._ledger.fleet, self._ledger.vacant
+        row = vacant.popitem()[1] if vacant else len(fleet)
+        fleet.set_row(NodeRow(row, self._labelled(info), False))
+        self._ledger.enter_row(info.name)
+        self._strangers.row_entered(entry)
+
+    def relabel(self, entry: Entry) -> None:
+        """Let the fleet know what a node is by what it told last and what operators added."""
+        fleet = self._ledger.fleet
+        row = fleet.row_of(entry.name)
+        if row is not None and entry.info is not None:
+            fleet.set_row(replace(fleet.node_row(row), info=self._labelled(entry.info)))
+            self._ledger.gained[row] = None
+
+    def _labelled(self, info: NodeInfo) -> NodeInfo:
+        """What a node told of itself; of two labels of one name the operator's holds."""
+        added = self._ledger.mark_of(info.name).labels
+        return replace(info, labels=tuple({**dict(info.labels), **dict(added)}.items()))
+
+    def forget(self, entry: Entry) -> None:
+        """The node is no longer part of the cluster; if it reports again, it joins anew."""
+        self._strangers.keep_only(entry, set())
+        row = self._ledger.fleet.row_of(entry.name)
+        if row is not None:
+            self._ledger.fleet.set_open(row, False)
+            self._ledger.vacant[entry.name] = row
+        del self.entries[entry.name]
+        self._answers.pop(entry.name, None)
+
     def _whole(self, entry: Entry, report: Report) -> None:
         """Draw conclusions from what a whole report lacks."""
         listed = {fact.uid for fact in report.facts}
         self._strangers.keep_only(entry, listed)
         echo = report.echoes
-        for task in self._ledger.on(entry.name):
-            number = entry.assigned.get(task.uid)
-            if task.uid in listed or number is None or echo is None:
+        here = self._ledger.on_node.get(entry.name, {})
+        absent = [(task_id, uid) for task_id, uid in here.items() if uid not in listed]
+        for task_id, uid in absent:
+            number = entry.assigned.get(uid)
+            if number is None or echo is None:
                 continue
             if echo.epoch == self._ledger.epoch and echo.number >= number:
                 mark("whole-lacks-task")
-                missing(self._ledger, task)
+                missing(self._ledger, self._ledger.tasks[task_id])
             else:
                 mark("absence-means-nothing")
         if not entry.trusted:
@@ -248,26 +303,44 @@ class Nodes:
     # --- assignments ---
 
     def assign(self) -> None:
-        """Tell every node whose wanted set changed, and every one that reported."""
+        """Tell nodes of which something new is wanted, and those that are due for an answer."""
         granted = self.grants
         for name in self._ledger.touched:
-            entry = self.entries.get(name)
-            if entry is not None:
-                self._renew(entry)
+            if (entry := self.entries.get(name)) is not None:
+                entry.outdated = True
                 self._answers[name] = None
+        for name in self._ledger.eased:
+            if (entry := self.entries.get(name)) is not None:
+                entry.outdated = True
+                self._owe(entry)
         self._ledger.touched.clear()
+        self._ledger.eased.clear()
         for name in self._answers:
-            self._assign(self.entries[name], granted)
+            self._owed.pop(name, None)
+            entry = self.entries[name]
+            if entry.outdated:
+                self._renew(entry)
+            self._assign(entry, granted)
         self._answers.clear()
+
+    def _owe(self, entry: Entry) -> None:
+        """Tell it within the time that its worker waits for an answer, with all that comes up."""
+        wait = self.grants.answer_within
+        if wait <= 0:
+            self._answers[entry.name] = None
+        else:
+            self._owed.setdefault(entry.name, self._ledger.now + wait)
 
     def _renew(self, entry: Entry) -> None:
         """Give the node's wanted set a new number."""
         self._number += 1
+        entry.outdated = False
         entry.number, entry.numbered_at = self._number, self._ledger.now
         entry.confirmed = False
-        tasks = self._ledger.on(entry.name)
+        tasks, before = self._ledger.on(entry.name), entry.assigned
         entry.tasks = tuple(_wanted(t) for t in [*tasks, *self._ledger.ended(entry.name)])
-        entry.assigned = {t.uid: entry.assigned.get(t.uid, self._number) for t in tasks}
+        uids = self._ledger.on_node.get(entry.name, {}).values()
+        entry.assigned = {uid: before.get(uid, self._number) for uid in uids}
 
     def _assign(self, entry: Entry, granted: Grants) -> None:
         if not entry.trusted:
@@ -289,7 +362,7 @@ class Nodes:
     def view(self, entry: Entry, drain: str) -> Node:
         """The node as users see it; `drain` says how far it has been emptied, if it is to be."""
         row = self._ledger.fleet.row_of(entry.name)
-        info = entry.info
+        info = None if row is None else self._ledger.fleet.info(row)
         return Node(
             entry.name,
             entry.state,
@@ -301,6 +374,7 @@ class Nodes:
             () if info is None else info.labels,
             "; ".join(filter(None, (entry.engine_error, drain))),
             entry.name in self._ledger.draining,
+            self._ledger.mark_of(entry.name).deadline,
         )
 
 
@@ -320,4 +394,5 @@ def _wanted(task: Task) -> Wanted:
         task.state in (State.SCHEDULED, State.RUNNING),
         0 if task.phase < 0 else task.restart + 1,
         task.failures,
+        task.gpus,
     )

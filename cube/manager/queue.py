@@ -54,6 +54,10 @@ class Queue:
         """The first that is ready, or None."""
         return heapq.heappop(self._ready) if self._ready else None
 
+    def first(self) -> Key | None:
+        """The first that is ready, left where it is."""
+        return self._ready[0] if self._ready else None
+
     def due(self, now: float) -> None:
         """Let the delayed ones in whose time has come."""
         while self._delayed and self._delayed[0][0] <= now:
@@ -115,4 +119,7 @@ def _fitting(fleet: Fleet, row: int, demand: Demand) -> int:
     info, used = fleet.info(row), fleet.used_of(row)
     capacity = (info.cpu_milli, info.memory_mib, info.disk_mib)
     each = zip(capacity, used, demand.size, strict=True)
-    return max(1, min(((c - u) // need for c, u, need in each if need > 0), default=1))
+    most = [(c - u) // need for c, u, need in each if need > 0]
+    if demand.gpu is not None:
+        most.append(fleet.devices.places(row, demand.gpu))
+    return max(1, min(most, default=1))

@@ -28,8 +28,11 @@ class Rollout:
         """Do what can be done now. Says whether the job needs another look later."""
         tasks = [t for t in self._ledger.of(job.name) if not t.state.final]
         self._drop_unwanted(job, tasks)
-        self._adjust(job, tasks)
-        outdated = [t for t in tasks if self._is_outdated(job, t)]
+        differing = [t for t in tasks if t.spec is not job.spec.service(t.service)]
+        if not differing:
+            return False
+        self._adjust(job, differing)
+        outdated = [t for t in differing if self._is_outdated(job, t)]
         for task in outdated:
             if task.state is State.PENDING:
                 self._renew(job, task)
@@ -40,36 +43,46 @@ class Rollout:
             return True  # one is on its way
         tasks = [self._ledger.tasks[t.id] for t in tasks]
         replaced = [t for t in tasks if self._was_replaced(job, t) and not self._is_away(t)]
-        failing = next((t for t in replaced if _fails(t)), None)
-        if failing is not None:
-            self._halt(job, failing)
+        awaited = [t for t in tasks if self._is_awaited(job, t, outdated[0])]
+        down = [t for t in awaited if not is_up(t, self._ledger.now)]
+        failed = [t for t in replaced if _fails(t)] + [t for t in down if self._waits(t)]
+        if failed:
+            self._halt(job, failed[0])
             return False
-        if all(is_up(t, self._ledger.now) for t in replaced):
+        if not down and all(is_up(t, self._ledger.now) for t in replaced):
             self._replace(job, outdated[0])
         return True
 
     def _drop_unwanted(self, job: Job, tasks: list[Task]) -> None:
         """Stop tasks of services or indexes that the job no longer has."""
+        demands = {s.name: Demand.of(job.spec, s) for s in job.spec.services if s.kind.is_global}
         for task in tasks:
             spec = job.spec.service(task.service)
-            if (spec is not None and self._has_place(job, spec, task)) or is_ending(task):
+            demand = demands.get(task.service)
+            if (spec is not None and self._has_place(spec, demand, task)) or is_ending(task):
                 continue
             away = spec is not None and spec.kind.is_global and task.spec.kind.is_global
-            drains = away and task.index in self._ledger.draining
-            why = f"{task.index} is draining" if drains else "no longer part of the job"
+            why = "no longer part of the job"
+            if away and task.index in self._ledger.draining:
+                why = f"{task.index} is draining"
+            elif away and task.index in self._ledger.vacant:
+                why = f"{task.index} was removed"
             self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why, displaced=away)
 
-    def _has_place(self, job: Job, spec: TaskSpec, task: Task) -> bool:
-        """Has the service an instance like this: in number, or on a node that it asks for?"""
+    def _has_place(self, spec: TaskSpec, demand: Demand | None, task: Task) -> bool:
+        """Has the service an instance like this: in number, or on a node that it asks for?
+
+        `demand` is that of a global service.
+        """
         if task.spec.kind.is_global is not spec.kind.is_global:
             return False  # its index means something else now
-        if not spec.kind.is_global:
+        if demand is None:
             return int(task.index) <= spec.instances
-        if task.index in self._ledger.draining:
+        if task.index in self._ledger.draining or task.index in self._ledger.vacant:
             return False
         fleet = self._ledger.fleet
         row = fleet.row_of(task.index)
-        return row is None or suits(fleet.info(row), Demand.of(job.spec, spec))
+        return row is None or suits(fleet.info(row), demand)
 
     def _is_outdated(self, job: Job, task: Task) -> bool:
         spec = job.spec.service(task.service)
@@ -92,6 +105,18 @@ class Rollout:
     def _was_replaced(self, job: Job, task: Task) -> bool:
         """Was this task made or changed by the newest version?"""
         return task.version == job.version and task.spec == job.spec.service(task.service)
+
+    def _is_awaited(self, job: Job, task: Task, outdated: Task) -> bool:
+        """Is it another instance of that service, and needs no new container?
+
+        An earlier version made it, and it may be down for another reason: a drain, a lost node.
+        """
+        alike = task.service == outdated.service and not self._is_outdated(job, task)
+        return alike and not is_ending(task) and not self._is_away(task)
+
+    def _waits(self, task: Task) -> bool:
+        """Is it down because it failed, and not for want of a node or on its way to one?"""
+        return task.retry_at is not None or task.not_before > self._ledger.now
 
     def _is_away(self, task: Task) -> bool:
         """Is it tied to a node that takes no tasks? The others do not wait for it."""

@@ -6,26 +6,32 @@ still waits and the row still fits, so that a late answer can never over-commit 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.queue import Key, Queue, queue_key
 from cube.marks import mark
-from cube.messages import SCHEDULER, NeedFleet, Place, Placed, Question, Round
+from cube.messages import MANAGER, SCHEDULER, BeginRound, NeedFleet, Place, Placed, Question, Round
 from cube.placement import why_pending
 from cube.spec import Demand
 from cube.task import Decision, NodeState, State, Task, TaskEvent
 
 ROUND_SECONDS = 5.0  # a round unanswered for so long is abandoned
 ROUND_TASKS = 1024  # asked about at once, at most
+FIFO_TASKS = 32  # the same where one may keep all that follow waiting
 POLICY_RETRY_SECONDS = 5.0  # after a policy failed
 
 
 class Rounds:
-    """Asks the scheduler, one round at a time."""
+    """Asks the scheduler, one round at a time.
 
-    def __init__(self, ledger: Ledger, nodes: Nodes) -> None:
+    With `fifo`, a task that does not fit keeps all that are behind it waiting, and a round begins
+    only when all that happens at the same moment has been heard.
+    """
+
+    def __init__(self, ledger: Ledger, nodes: Nodes, fifo: bool = False) -> None:
         self._ledger = ledger
         self._nodes = nodes
         self.queue = Queue(self._still_waits)
@@ -37,6 +43,9 @@ class Rounds:
         self._place: Place | None = None
         self._gained: dict[int, None] = {}  # rows that gained room while the round was out
         self._thinned: dict[str, None] = {}  # and services that hold fewer places
+        self._fifo = fifo
+        self._blocking: list[Key] = []  # fifo: those that did not fit, least first
+        self._beginning = False  # fifo: is a `BeginRound` under way?
 
     # --- who waits ---
 
@@ -47,12 +56,13 @@ class Rounds:
             if task is not None:
                 self.queue.push(self._key(task))
         self._ledger.pending.clear()
-        self._wake(self._ledger.gained, self._ledger.thinned)
-        if self._round is not None:
-            self._gained |= self._ledger.gained
-            self._thinned |= self._ledger.thinned
-        self._ledger.gained.clear()
-        self._ledger.thinned.clear()
+        if self._ledger.gained or self._ledger.thinned:
+            self._wake(self._ledger.gained, self._ledger.thinned)
+            if self._round is not None:
+                self._gained |= self._ledger.gained
+                self._thinned |= self._ledger.thinned
+            self._ledger.gained.clear()
+            self._ledger.thinned.clear()
         if self._ledger.opened and self._round is None:
             self._ledger.opened = False
             self.queue.opened()
@@ -91,9 +101,29 @@ class Rounds:
         """Start the next round, unless one is out or nobody waits."""
         if self._round is not None or not self.queue:
             return
+        if not self._fifo:
+            self._start(ROUND_TASKS)
+        elif not self._beginning and not self._is_blocked():
+            self._beginning = True
+            self._ledger.send(MANAGER, BeginRound())
+
+    def begin(self) -> None:
+        """Start the round that was put off until now."""
+        self._beginning = False
+        if self._round is None and self.queue and not self._is_blocked():
+            self._start(FIFO_TASKS)
+
+    def _is_blocked(self) -> bool:
+        """Does one that did not fit still wait for room, before all that are ready?"""
+        while self._blocking and not self._still_waits(self._blocking[0]):
+            heapq.heappop(self._blocking)
+        first = self.queue.first()
+        return bool(self._blocking) and (first is None or first > self._blocking[0])
+
+    def _start(self, most: int) -> None:
         tasks: dict[Demand, list[str]] = {}
         order: list[Demand] = []
-        while len(order) < ROUND_TASKS and (key := self.queue.pop()) is not None:
+        while len(order) < most and (key := self.queue.pop()) is not None:
             if not self._still_waits(key):
                 continue
             task = self._ledger.tasks[key[3]]
@@ -123,6 +153,7 @@ class Rounds:
             fleet.changed_since(self._base),
             questions,
             tuple(number[d] for d in order),
+            self._fifo,
         )
         self._ledger.send(SCHEDULER, self._place)
 
@@ -222,7 +253,7 @@ class Rounds:
             return
         if row is None:
             self._fits_nowhere(task, key, demand, decision)
-        elif fleet.open[row] and fleet.fits(row, demand) and self._ledger.demand(task) == demand:
+        elif fleet.fits(row, demand, decision.gpus) and self._ledger.demand(task) == demand:
             self._settle(task, decision)
         else:
             mark("round-refused")
@@ -233,6 +264,8 @@ class Rounds:
             self.queue.delay(key, self._ledger.now + POLICY_RETRY_SECONDS)
         else:
             self.queue.park(key, demand)
+            if self._fifo and key not in self._blocking:
+                heapq.heappush(self._blocking, key)
         old = task.decision
         if old is None or old.rejections != decision.rejections or old.error != decision.error:
             told = self._ledger.amend(task, decision=decision, reason="")
@@ -253,6 +286,7 @@ class Rounds:
             exit_code=None,
             reason="",
             decision=decision,
+            gpus=decision.gpus,
         )
         self._ledger.pin_data(placed)
         self._ledger.task_event("task.placed", f"{task.id} goes to {name}", placed)

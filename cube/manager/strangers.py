@@ -7,12 +7,15 @@ hold them; telling nodes to keep or to drop them is left to `cube.manager.nodes`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from cube.manager.entry import Entry
 from cube.manager.ledger import Ledger
 from cube.marks import mark
 from cube.messages import Fact, Phase
-from cube.spec import Demand
+from cube.spec import Demand, GpuNeed
+
+_Counting: TypeAlias = Callable[[int, Demand, tuple[int, ...]], None]
 
 
 class Strangers:
@@ -54,6 +57,13 @@ class Strangers:
             self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
             self._ledger.touched[entry.name] = None
 
+    def remember(self, entry: Entry, *, all_told: bool) -> None:
+        """Save them; what changes leave out may still be there."""
+        saved = self._ledger.strangers.get(entry.name, frozenset())
+        if saved or entry.unknown:
+            known = frozenset((f.uid, f.attempt) for f in entry.unknown.values())
+            self._ledger.set_strangers(entry.name, known if all_told else known | saved)
+
     def discard(self, entries: Iterable[Entry]) -> int:
         """Have all that are known now removed; says how many."""
         count = 0
@@ -65,9 +75,10 @@ class Strangers:
                 self._ledger.touched[entry.name] = None
         return count
 
-    def _count(self, entry: Entry, fact: Fact, count: Callable[[int, Demand], None]) -> None:
+    def _count(self, entry: Entry, fact: Fact, count: _Counting) -> None:
         """Take or give back what such a container holds while it runs."""
         row = self._ledger.fleet.row_of(entry.name)
         if row is not None and fact.phase is not Phase.ENDED:
             ports = tuple((p.host, p.protocol) for p in fact.ports)
-            count(row, Demand(*fact.size, ports))
+            gpu = GpuNeed(len(fact.gpus), fact.gpu_milli) if fact.gpus else None
+            count(row, Demand(*fact.size, ports, gpu=gpu), fact.gpus)

@@ -7,8 +7,8 @@ what instances of a service allow by `spread`, what is better by a policy.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -67,20 +67,32 @@ class Placer:
         self._most = shapes
         self._shapes: dict[tuple[object, ...], Shape] = {}  # least recently used first
 
-    def place(self, questions: Sequence[Question], order: Sequence[int]) -> tuple[Decision, ...]:
+    def place(
+        self, questions: Sequence[Question], order: Sequence[int], fifo: bool = False
+    ) -> tuple[Decision, ...]:
         """Decide a round and take from the fleet what was decided.
 
         Args:
             questions: tasks of equal demand, and where instances of their service are.
             order: the k-th task to place is the next of `questions[order[k]]`.
+            fifo: the first task that cannot be placed ends the round.
 
         Returns:
-            One decision per entry of `order`.
+            One decision per entry of `order`, or as many as were made before it ended.
         """
         services: dict[str, Instances] = {}
         with np.errstate(all="ignore"):
             asked = [self._ask(question, services) for question in questions]
+            if fifo:
+                return tuple(self._until_one_fails(asked[k] for k in order))
             return tuple([self._next(asked[k]) for k in order])
+
+    def _until_one_fails(self, asked: Iterable[_Asked]) -> Iterator[Decision]:
+        for question in asked:
+            decision = self._next(question)
+            yield decision
+            if decision.row is None:
+                return
 
     def decide(
         self, demand: Demand, present: Sequence[tuple[int, int]] = (), uid: str = ""
@@ -90,9 +102,9 @@ class Placer:
         with np.errstate(all="ignore"):
             return self._decide(uid, self._ask(question, {}), explain=True)
 
-    def free(self, row: int, demand: Demand) -> None:
+    def free(self, row: int, demand: Demand, gpus: tuple[int, ...] = ()) -> None:
         """Give back what a task of `demand` held on `row`."""
-        self.fleet.give(row, demand)
+        self.fleet.give(row, demand, gpus)
         self.policy.freed(self.fleet, row, demand)
 
     # --- one round -----------------------------------------------------------------------
@@ -109,7 +121,7 @@ class Placer:
         return _Asked(demand, iter(question.tasks), shape, spreading)
 
     def _shape(self, demand: Demand) -> Shape:
-        key = (demand.size, demand.ports, demand.constraints, demand.datacenters)
+        key = (demand.size, demand.ports, demand.constraints, demand.datacenters, demand.gpu)
         shape = self._shapes.pop(key, None) or Shape(self.fleet, self.policy, demand)
         self._shapes[key] = shape
         if len(self._shapes) > self._most:
@@ -130,16 +142,32 @@ class Placer:
         return decision
 
     def _taken(self, decision: Decision, row: int, asked: _Asked) -> Decision:
-        self.fleet.take(row, asked.demand)
+        demand = asked.demand
+        if demand.gpu is not None:
+            try:
+                decision = replace(decision, gpus=self._devices(row, demand))
+            except PolicyFailure as failure:
+                return self._failed(decision.uid, str(failure))
+        self.fleet.take(row, demand, decision.gpus)
         try:
             if self._hooked:
-                self.policy.placed(self.fleet, row, asked.demand)
+                self.policy.placed(self.fleet, row, demand)
         except Exception as error:  # whatever a user's hook raises
-            self.fleet.give(row, asked.demand)
+            self.fleet.give(row, demand, decision.gpus)
             return self._failed(decision.uid, f"raised {type(error).__name__}: {error}")
         if asked.spreading is not None:
             asked.spreading.instances.add(row)
         return decision
+
+    def _devices(self, row: int, demand: Demand) -> tuple[int, ...]:
+        """The GPUs that the policy chooses on the row that it was placed on."""
+        try:
+            gpus = tuple(self.policy.gpus(self.fleet, row, demand))
+        except Exception as error:  # whatever a user's class raises
+            raise PolicyFailure(f"raised {type(error).__name__}: {error}") from error
+        if not self.fleet.fits(row, demand, gpus):
+            raise PolicyFailure(f"chose GPUs {gpus} of {self.fleet.info(row).name}")
+        return gpus
 
     # --- one decision --------------------------------------------------------------------
 

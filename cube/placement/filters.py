@@ -14,10 +14,11 @@ import numpy as np
 
 from cube.fleet import RESOURCES, Column, Fleet, Ints, Mask, Rows
 from cube.placement.spread import Spreading
-from cube.spec import Constraint, Demand
+from cube.spec import WHOLE_GPU_MILLI, Constraint, Demand, GpuNeed
 from cube.task import Rejection
 
 _OPEN: Final = 3  # the last of the quantities in `Fleet.room_at`
+GPU: Final = "gpu"  # the resource, as a reason
 _ALL_FOUR: Final = np.uint32(0x01010101)  # compared at once: a third of the time of `all`
 
 Test: TypeAlias = Callable[[Rows], Mask]  # which of these rows pass?
@@ -40,15 +41,17 @@ class Filter:
             fit &= suits(rows)
         for port in self._demand.ports:
             fit &= _port_free(self._fleet, port, rows)
+        if self._demand.gpu is not None:
+            fit &= self._fleet.devices.fit(self._demand.gpu, rows)
         return fit
 
 
 def reject(fleet: Fleet, demand: Demand, spreading: Spreading | None) -> tuple[Rejection, ...]:
     """Why rows are turned away: each counted once, under the first filter that it fails.
 
-    The order is: tied to another node, datacenter, constraints, not open, CPU, memory, disk, host
-    ports, instances per node, spread. So who is called the best for a resource could take the task
-    but for that resource and those after it.
+    The order is: tied to another node, datacenter, constraints, GPU model, not open, CPU, memory,
+    disk, GPU, host ports, instances per node, spread. So who is called the best for a resource
+    could take the task but for that resource and those after it.
     """
     rows = np.arange(fleet.count)
     found: list[Rejection] = []
@@ -57,7 +60,9 @@ def reject(fleet: Fleet, demand: Demand, spreading: Spreading | None) -> tuple[R
         failed = rows[~passed]
         if len(failed):
             found.append(_rejection(fleet, demand, reason, failed))
-        rows = rows[passed]
+            rows = rows[passed]
+            if not len(rows):
+                break
     return tuple(found)
 
 
@@ -68,6 +73,11 @@ def _rejection(fleet: Fleet, demand: Demand, reason: str, failed: Rows) -> Rejec
         best = int(free.argmax())
         name = fleet.info(int(failed[best])).name
         return Rejection(reason, len(failed), demand.size[resource], int(free[best]), name)
+    if reason == GPU and demand.gpu is not None:
+        near = fleet.devices.best(demand.gpu, failed)
+        best = int(near.argmax())
+        name = fleet.info(int(failed[best])).name
+        return Rejection(GPU, len(failed), demand.gpu_milli, int(near[best]), name)
     known = demand.node if reason == f"node {demand.node}" else None
     if known is not None and fleet.row_of(known) is None:
         known = None
@@ -80,6 +90,8 @@ def _tests(fleet: Fleet, demand: Demand, spreading: Spreading | None) -> Iterato
     yield "closed", partial(_has, fleet, _OPEN, 1)
     for resource, name in enumerate(RESOURCES):
         yield name, partial(_has, fleet, resource, demand.size[resource])
+    if demand.gpu is not None:
+        yield GPU, partial(fleet.devices.fit, demand.gpu)
     for number, protocol in demand.ports:
         yield f"port {number}/{protocol}", partial(_port_free, fleet, (number, protocol))
     if spreading is not None:
@@ -97,6 +109,14 @@ def _suiting(fleet: Fleet, demand: Demand) -> Iterator[tuple[str, Test]]:
     for constraint in demand.constraints:
         column = fleet.column(constraint.attribute)
         yield f"constraint {constraint}", partial(_meets, column, constraint)
+    if demand.gpu is not None:
+        yield _lacking(demand.gpu), partial(fleet.devices.suitable, demand.gpu)
+
+
+def _lacking(need: GpuNeed) -> str:
+    """The reason of nodes that have too few such devices, whatever is free on them."""
+    number = 0 if need.milli < WHOLE_GPU_MILLI else need.count
+    return f"{GPU}s {number} {'|'.join(need.models)}".rstrip()
 
 
 def _has(fleet: Fleet, quantity: int, need: int, rows: Rows) -> Mask:

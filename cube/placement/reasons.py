@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from cube.fleet import RESOURCES
+from cube.placement.filters import GPU
+from cube.spec import WHOLE_GPU_MILLI
 from cube.task import Decision, Rejection
 
 NO_NODES: Final = "there are no nodes"
@@ -28,7 +30,7 @@ def describe(rejections: Sequence[Rejection]) -> str:
     if not rejections:
         return NO_NODES
     tied = [r for r in rejections if r.reason.startswith("node ")]
-    short = [r for r in rejections if r.reason in RESOURCES]
+    short = [r for r in rejections if r.reason in (*RESOURCES, GPU)]
     other = [r for r in rejections if r not in tied and r not in short]
     sentences = [*map(_tied, tied), *map(_short, short), *map(_other, other)]
     return "; ".join(sentences)
@@ -42,18 +44,23 @@ def _tied(rejection: Rejection) -> str:
 def _short(rejection: Rejection) -> str:
     need = amount(rejection.reason, rejection.need or 0)
     best = amount(rejection.reason, rejection.best or 0)
-    what = "" if rejection.reason == "cpu" else f" {rejection.reason}"
+    what = "" if rejection.reason in ("cpu", GPU) else f" {rejection.reason}"
     who = rejection.node
     if rejection.nodes > 1:
         who = f"the best of {rejection.nodes} nodes, {rejection.node},"
+    if rejection.reason == GPU and (rejection.need or 0) >= WHOLE_GPU_MILLI:
+        best = f"{(rejection.best or 0) // WHOLE_GPU_MILLI}"
     return f"needs {need}{what}; {who} has {best} free"
 
 
 def amount(resource: str, quantity: int) -> str:
     """A quantity of a resource with its unit."""
-    if resource != "cpu":
+    if resource not in ("cpu", GPU):
         return f"{quantity} MiB"
-    return "1 CPU" if quantity == 1000 else f"{quantity / 1000:g} CPUs"
+    unit = resource.upper()
+    if resource == GPU and quantity < WHOLE_GPU_MILLI:
+        return f"{quantity / 1000:g} of a GPU"
+    return f"1 {unit}" if quantity == 1000 else f"{quantity / 1000:g} {unit}s"
 
 
 def _other(rejection: Rejection) -> str:
@@ -67,6 +74,13 @@ def _other(rejection: Rejection) -> str:
             return f"{nodes} {'is' if one else 'are'} not in datacenter {rest}"
         case "constraint":
             return f"{nodes} {'fails' if one else 'fail'} constraint {rest}"
+        case "gpus":
+            number, _, models = rest.partition(" ")
+            lacks = "has no" if one else "have no"
+            if number not in ("0", "1"):
+                lacks = f"{'has' if one else 'have'} fewer than {number}"
+            of = f" of model {models.replace('|', ' or ')}" if models else ""
+            return f"{nodes} {lacks} GPU{'s' if number not in ('0', '1') else ''}{of}"
         case "port":
             return f"port {rest} is in use on {nodes}"
         case "max":

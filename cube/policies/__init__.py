@@ -5,6 +5,7 @@ cites its source and gives its formula.
 """
 
 from cube.policies.fit import BestFit, FirstFit, WorstFit
+from cube.policies.fragmentation import Fgd
 from cube.policies.opportunity import Epvm, EpvmBook, EpvmPaper
 from cube.policies.policy import Policy, PolicyError, PolicyFunction, policy
 from cube.policies.registry import make_policy, policy_names
@@ -15,6 +16,7 @@ __all__ = [
     "Epvm",
     "EpvmBook",
     "EpvmPaper",
+    "Fgd",
     "FirstFit",
     "Greedy",
     "Policy",

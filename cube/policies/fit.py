@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cube.fleet import Fleet, Floats, Rows
+from cube.fleet import GPU, Fleet, Floats, Rows
 from cube.policies.policy import Policy
 from cube.spec import Demand
 
@@ -28,6 +28,8 @@ def left_over(fleet: Fleet, demand: Demand, rows: Rows) -> Floats:
     for resource, need in enumerate(demand.size):
         if need:
             left += (free[:, resource] - need) / size[:, resource]
+    if demand.gpu is not None:
+        left += (fleet.gpu_free_milli[rows] - demand.gpu_milli) / size[:, GPU]
     return left
 
 

@@ -37,12 +37,11 @@ class OpportunityCost(Policy):
 
     def __init__(self, **parameters: object) -> None:
         super().__init__(**parameters)
-        self._powers: Powers | None = None
-        self._factors: dict[tuple[int, int, int], Floats] = {}  # by demand
+        self._costs: dict[int, MarginalCosts] = {}  # by number of dimensions
 
     @abstractmethod
-    def load(self, fleet: Fleet) -> Load:
-        """How this fleet's load is measured now."""
+    def load(self, fleet: Fleet, demand: Demand | None = None) -> Load:
+        """How load is measured now for such a demand; by default for one without GPUs."""
 
     def basis(self, fleet: Fleet) -> Hashable:
         """The base, and the number of jobs that counts as full."""
@@ -50,31 +49,48 @@ class OpportunityCost(Policy):
 
     def score(self, fleet: Fleet, demand: Demand, rows: Rows) -> Floats:
         """The marginal cost; a row too small for the task costs what is beyond its capacity."""
-        load = self.load(fleet)
-        powers = self._powers
-        if powers is None or powers.fleet is not fleet or powers.load is not load:
-            powers = self._powers = Powers(fleet, load)
-            self._factors.clear()
-        factors = self._factors.get(demand.size)
+        return self._costs_of(fleet, self.load(fleet, demand)).of(demand, rows)
+
+    def _costs_of(self, fleet: Fleet, load: Load) -> MarginalCosts:
+        costs = self._costs.get(load.dimensions)
+        if costs is None or costs.fleet is not fleet or costs.load is not load:
+            costs = self._costs[load.dimensions] = MarginalCosts(fleet, load)
+        return costs
+
+
+class MarginalCosts:
+    """What tasks cost on the rows of one fleet, under one measure of load."""
+
+    def __init__(self, fleet: Fleet, load: Load) -> None:
+        self.fleet = fleet
+        self.load = load
+        self._powers = Powers(fleet, load)
+        self._factors: dict[tuple[int, ...], Floats] = {}  # by demand
+
+    def of(self, demand: Demand, rows: Rows) -> Floats:
+        """The marginal cost of `demand` on `rows`, shape (len(rows),)."""
+        fleet = self.fleet
+        size = demand.size if demand.gpu is None else (*demand.size, demand.gpu_milli)
+        factors = self._factors.get(size)
         if factors is None or len(factors) != fleet.kind_count:
-            factors = self._factor(fleet, demand, load)
-        terms = (powers.at(rows) * factors.take(fleet.kind_at(rows), axis=0)).T
+            factors = self._factor(demand, size)
+        terms = (self._powers.at(rows) * factors.take(fleet.kind_at(rows), axis=0)).T
         total: Floats = terms[0]
         for term in terms[1:]:  # in this order, which NumPy's own sums do not promise
             total = total + term
         return total
 
-    def _factor(self, fleet: Fleet, demand: Demand, load: Load) -> Floats:
+    def _factor(self, demand: Demand, size: tuple[int, ...]) -> Floats:
         """`b ** (d / c) - 1`, shape (kinds of node, dimensions)."""
         if len(self._factors) >= _MOST_TABLES:
             self._factors.clear()
-        factors = np.array([load.factors(demand, size) for size in fleet.kinds])
-        self._factors[demand.size] = factors
+        factors = np.array([self.load.factors(demand, kind) for kind in self.fleet.kinds])
+        self._factors[size] = factors
         return factors
 
 
 class Epvm(OpportunityCost):
-    """E-PVM over CPU, memory and disk, with n nodes: `b = n`, or the `base` given.
+    """E-PVM over CPU, memory, disk and GPU, with n nodes: `b = n`, or the `base` given.
 
     score = sum_r  b ** ((used_r + need_r) / capacity_r)  -  b ** (used_r / capacity_r)
 
@@ -86,14 +102,19 @@ class Epvm(OpportunityCost):
     def __init__(self, base: float | None = None) -> None:
         super().__init__(base=base)
         self._base = None if base is None else _checked(self.name, "base", base, 1)
-        self._load = Load(self._base or 2.0, (0, 1, 2))
+        self._loads = _loads(self._base or 2.0)
 
-    def load(self, fleet: Fleet) -> Load:
-        """All resources, by a base that is the number of nodes unless it was given."""
+    def load(self, fleet: Fleet, demand: Demand | None = None) -> Load:
+        """All resources that are needed, by the number of nodes unless a base was given."""
         base = self._base or max(2, fleet.count)
-        if base != self._load.base:
-            self._load = Load(base, (0, 1, 2))
-        return self._load
+        if base != self._loads[0].base:
+            self._loads = _loads(base)
+        return self._loads[demand is not None and demand.gpu is not None]
+
+
+def _loads(base: float) -> tuple[Load, Load]:
+    """Without and with GPUs: what a task does not need adds nothing, and is left out."""
+    return Load(base, (0, 1, 2)), Load(base, (0, 1, 2, 3))
 
 
 class EpvmPaper(OpportunityCost):
@@ -115,7 +136,7 @@ class EpvmPaper(OpportunityCost):
         self._seen = 0  # the revision up to which rows were looked at
         self._load = Load(2.0, (1,), self.max_jobs)
 
-    def load(self, fleet: Fleet) -> Load:
+    def load(self, fleet: Fleet, demand: Demand | None = None) -> Load:
         """Memory, and jobs out of the most that were ever seen on a node."""
         if fleet is not self._fleet or fleet.revision != self._seen:
             self._discover(fleet)
@@ -157,7 +178,7 @@ class EpvmBook(OpportunityCost):
         checked = _checked(self.name, "base", base, 1), _checked(self.name, "max_jobs", max_jobs, 0)
         self._load = Load(checked[0], (1,), int(checked[1]), jobs_weight=2.0)
 
-    def load(self, fleet: Fleet) -> Load:
+    def load(self, fleet: Fleet, demand: Demand | None = None) -> Load:
         """Memory, and twice the jobs."""
         return self._load
 

@@ -51,9 +51,21 @@ class Policy(ABC):
             float64, shape (len(rows),).
         """
 
+    @property
+    def code(self) -> Any:
+        """The function or class that scores, for those who look at its source."""
+        return type(self)
+
     def basis(self, fleet: Fleet) -> Hashable:
         """Whatever else all scores depend on: when it changes, no cached score is good."""
         return None
+
+    def gpus(self, fleet: Fleet, row: int, demand: Demand) -> tuple[int, ...]:
+        """Which of the row's devices a task gets that is placed there; by default the tightest.
+
+        Whole devices are all alike; a share goes where it leaves least.
+        """
+        return () if demand.gpu is None else fleet.devices.tightest(row, demand.gpu)
 
     def placed(self, fleet: Fleet, row: int, demand: Demand) -> None:
         """`demand` was placed on `row`, whose cells show it already."""
@@ -84,6 +96,7 @@ class FunctionPolicy(Policy):
         self, function: ScoreFunction, name: str, row_local: bool, parameters: Mapping[str, object]
     ) -> None:
         super().__init__(**parameters)
+        self.__doc__ = function.__doc__
         self._function = function
         self.name = name
         self.row_local = row_local
@@ -91,6 +104,11 @@ class FunctionPolicy(Policy):
     def score(self, fleet: Fleet, demand: Demand, rows: Rows) -> Floats:
         """What the function says."""
         return self._function(fleet, demand, rows, **self.parameters)
+
+    @property
+    def code(self) -> ScoreFunction:
+        """The function."""
+        return self._function
 
     def _defaults(self) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(self._function).parameters

@@ -20,7 +20,7 @@ from cube.spec import Demand
 _LOG_MOST: Final = 250 * math.log(10)  # more would overflow
 
 
-Sizes: TypeAlias = tuple[int, int, int]  # CPU, memory, disk
+Sizes: TypeAlias = tuple[int, int, int, int]  # CPU, memory, disk, GPU
 
 
 class Load(NamedTuple):
@@ -30,7 +30,7 @@ class Load(NamedTuple):
     """
 
     base: float
-    resources: tuple[int, ...]  # 0 CPU, 1 memory, 2 disk
+    resources: tuple[int, ...]  # 0 CPU, 1 memory, 2 disk, 3 GPU
     jobs_limit: int = 0  # jobs that count as full; 0: jobs are not counted
     jobs_weight: float = 1.0
 
@@ -42,7 +42,8 @@ class Load(NamedTuple):
     def factors(self, demand: Demand, size: Sizes) -> list[float]:
         """By what each dimension's power rises with the demand: `base ** (d / c) - 1`, weighted."""
         log = math.log(self.base)
-        rises = [_rise(demand.size[r], size[r], log) for r in self.resources]
+        needs = (*demand.size, demand.gpu_milli)
+        rises = [_rise(needs[r], size[r], log) for r in self.resources]
         if self.jobs_limit:
             rises.append(self.jobs_weight * _rise(1, self.jobs_limit, log))
         return rises
@@ -60,6 +61,11 @@ def power(base: float, exponent: float) -> float:
         return math.pow(base, exponent)
     except OverflowError:
         return math.inf
+
+
+def powers(base: float, exponents: Floats) -> Floats:
+    """`base ** exponent` for each, bit for bit the same however many there are."""
+    return np.array(list(map(power, repeat(base), exponents.tolist())), np.float64)
 
 
 class Powers:
@@ -87,25 +93,23 @@ class Powers:
         self._table = np.ones((fleet.capacity, load.dimensions))
         self._cells = [cast("memoryview[float]", dimension.data) for dimension in self._table.T]
         self._resources = [  # jobs come last, if at all
-            (r, fleet.free_cells[r], cells)
+            (fleet.size_cells[r], fleet.free_cells[r], cells)
             for r, cells in zip(load.resources, self._cells, strict=False)
         ]
-        everyone = np.arange(fleet.count)
-        size, room = fleet.size_at(everyone), fleet.room_at(everyone)
-        shares = [(size[:, r] - room[:, r]) / np.maximum(size[:, r], 1) for r in load.resources]
-        for share, r in zip(shares, load.resources, strict=True):
-            share[size[:, r] == 0] = 0.0
+        shares = []
+        for r in load.resources:
+            size, free = fleet.size_columns[r], fleet.free_columns[r]
+            shares.append(np.where(size > 0, (size - free) / np.maximum(size, 1), 0.0))
         if load.jobs_limit:
             shares.append(fleet.tasks / load.jobs_limit)
         for dimension, share in zip(self._table.T, shares, strict=True):
-            dimension[: fleet.count] = list(map(power, repeat(load.base), share.tolist()))
+            dimension[: fleet.count] = powers(load.base, share)
 
     def _raise(self, rows: set[int]) -> None:
         fleet, base, jobs_limit = self.fleet, self.load.base, self.load.jobs_limit
         for row in rows:
-            size = fleet.size_of(row)
-            for resource, free, cells in self._resources:
-                capacity = size[resource]
+            for size, free, cells in self._resources:
+                capacity = size[row]
                 try:
                     cells[row] = math.pow(base, (capacity - free[row]) / capacity)
                 except ZeroDivisionError:  # a resource that the node lacks is not loaded

@@ -15,17 +15,32 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from cube.policies.fit import BestFit, FirstFit, WorstFit
+from cube.policies.fragmentation import Fgd
+from cube.policies.kubernetes import least_allocated, most_allocated
 from cube.policies.opportunity import Epvm, EpvmBook, EpvmPaper
+from cube.policies.packing import dot_product, hybrid, nomad_binpack
 from cube.policies.policy import Policy, PolicyError, PolicyFunction, check_parameters, policy
-from cube.policies.turns import Greedy, Random, RoundRobin
+from cube.policies.turns import Choices, Greedy, Random, RoundRobin
 
 ENTRY_POINTS: Final = "cube.policies"
-_OWN: Final[dict[str, type[Policy]]] = {
-    kind.name: kind
-    for kind in (
-        Epvm, EpvmPaper, EpvmBook, RoundRobin, Greedy, BestFit, WorstFit, FirstFit, Random,
-    )
-}  # fmt: skip
+_OWN: Final[dict[str, type[Policy] | PolicyFunction]] = {
+    "epvm": Epvm,
+    "epvm-paper": EpvmPaper,
+    "epvm-book": EpvmBook,
+    "round-robin": RoundRobin,
+    "greedy": Greedy,
+    "best-fit": BestFit,
+    "worst-fit": WorstFit,
+    "first-fit": FirstFit,
+    "dot-product": dot_product,
+    "hybrid": hybrid,
+    "fgd": Fgd,
+    "nomad-binpack": nomad_binpack,
+    "least-allocated": least_allocated,
+    "most-allocated": most_allocated,
+    "two-choices": Choices,
+    "random": Random,
+}
 _TEXT = re.compile(r"\s*(?P<name>[\w.:<>-]+)\s*(?:\((?P<parameters>.*)\))?\s*", re.DOTALL)
 
 

@@ -1,6 +1,6 @@
-"""Policies that look at no sizes: round robin, greedy, random.
+"""Policies by turn, by chance and by measured load: round robin, random, two choices, greedy.
 
-Owns a cursor, a count of draws and a formula. Their state changes only in `placed`, so that
+Owns a cursor, a count of draws and their formulas. Their state changes only in `placed`, so that
 scoring twice gives the same scores.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cube.fleet import Fleet, Floats, Rows
+from cube.policies.packing import shares_left
 from cube.policies.policy import Policy, PolicyError
 from cube.spec import Demand
 
@@ -75,6 +76,10 @@ class Random(Policy):
 
     def score(self, fleet: Fleet, demand: Demand, rows: Rows) -> Floats:
         """One uniform number per row, with 53 random bits."""
+        return self.draw(rows)
+
+    def draw(self, rows: Rows) -> Floats:
+        """What each row draws for the next task: uniform in [0, 1)."""
         key = _mix(np.array([(self._seed * _STEP + self._draw) % _WORD], np.uint64))
         bits = _mix(key + rows.astype(np.uint64) * np.uint64(_STEP))
         return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -82,6 +87,38 @@ class Random(Policy):
     def placed(self, fleet: Fleet, row: int, demand: Demand) -> None:
         """The next task draws anew."""
         self._draw += 1
+
+
+class Choices(Random):
+    """The least loaded of a few that are drawn (the power of two choices).
+
+    A row's score is its load for the `choices` rows that draw lowest, else 1 + its draw: should
+    none of the few be allowed, by the rules of spreading, the next ones follow. Its load is the
+    largest share in use of its CPU, memory, disk and GPUs.
+
+    Source: M. Mitzenmacher, *The power of two choices in randomized load balancing*, IEEE
+    Transactions on Parallel and Distributed Systems 12(10), 2001.
+    """
+
+    name = "two-choices"
+
+    def __init__(self, choices: int = 2, seed: int = 0) -> None:
+        super().__init__(seed)
+        if isinstance(choices, bool) or not isinstance(choices, int) or choices < 1:
+            raise PolicyError(
+                f"policy two-choices: choices must be a whole number above 0, not {choices!r}"
+            )
+        self.parameters = {"choices": choices, "seed": seed}
+        self._choices = choices
+
+    def score(self, fleet: Fleet, demand: Demand, rows: Rows) -> Floats:
+        """The load of those that are drawn; after them the others as they are drawn."""
+        drawn = self.draw(rows)
+        scores = 1.0 + drawn
+        few = np.argsort(drawn, kind="stable")[: self._choices]
+        left = shares_left(fleet, demand, rows[few], after=False)
+        scores[few] = 1.0 - np.fmin.reduce(left, axis=0)
+        return scores
 
 
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -111,8 +111,10 @@ class MemoryStore:
         elif record.kind == "task":
             self._saved.tasks.pop(record.key, None)
             self._ended.pop(record.key, None)
-        else:
+        elif record.kind == "volume":
             self._saved.volumes.pop(record.key, None)
+        else:
+            self._saved.node_marks.pop(record.key, None)
 
     def _prune(self) -> None:
         saved, kept = self._saved, self._kept

@@ -35,6 +35,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE node_marks (node TEXT PRIMARY KEY, draining INTEGER NOT NULL,"
         " revision INTEGER NOT NULL)",
     ),
+    (
+        "ALTER TABLE node_marks ADD COLUMN labels TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE node_marks ADD COLUMN deadline REAL",
+    ),
 )
 
 

@@ -26,6 +26,7 @@ from cube.task import Answer, Event, Forget, Job, Meta, NodeMark, Record, Saved,
 BUSY_SECONDS = 1.0  # how long a save waits for somebody else's look into the file
 MAX_LOG_BYTES = 16 << 20  # what the write-ahead log is cut back to
 
+_MARKS = "SELECT node, draining, revision, labels, deadline FROM node_marks"
 _PUT = {
     Meta: "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
     Job: "INSERT INTO jobs VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -35,8 +36,9 @@ _PUT = {
     Event: "INSERT INTO events (revision, job, body) VALUES (?, ?, ?)",
     Volume: "INSERT INTO volumes VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
     " node = excluded.node, revision = excluded.revision",
-    NodeMark: "INSERT INTO node_marks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
-    " draining = excluded.draining, revision = excluded.revision",
+    NodeMark: "INSERT INTO node_marks VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " draining = excluded.draining, revision = excluded.revision, labels = excluded.labels,"
+    " deadline = excluded.deadline",
     Answer: "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET"
     " revision = excluded.revision, body = excluded.body",
 }
@@ -44,6 +46,7 @@ _FORGET = {
     "job": "DELETE FROM jobs WHERE name = ?",
     "task": "DELETE FROM tasks WHERE uid = ?",
     "volume": "DELETE FROM volumes WHERE name = ?",
+    "node mark": "DELETE FROM node_marks WHERE node = ?",
 }
 _PRUNE = {
     "answers": "DELETE FROM answers WHERE request IN (SELECT request FROM answers"
@@ -135,10 +138,7 @@ class SqliteStore:
                 {key: _body(body) for key, body in run("SELECT uid, body FROM tasks")},
                 {row[0]: Volume(*row) for row in run("SELECT name, node, revision FROM volumes")},
                 {key: _body(body) for key, body in run("SELECT request, body FROM answers")},
-                {
-                    row[0]: _mark(*row)
-                    for row in run("SELECT node, draining, revision FROM node_marks")
-                },
+                {row[0]: _mark(*row) for row in run(_MARKS)},
             )
 
     def save(self, records: Sequence[Record]) -> None:
@@ -240,7 +240,9 @@ def _statement(record: Record) -> tuple[str, tuple[Any, ...]]:
         case Volume():
             return _PUT[Volume], (record.name, record.node, record.revision)
         case NodeMark():
-            return _PUT[NodeMark], (record.node, record.draining, record.revision)
+            labels = codec.dumps(dict(record.labels))
+            values = (record.node, record.draining, record.revision, labels, record.deadline)
+            return _PUT[NodeMark], values
         case Forget():
             return _FORGET[record.kind], (record.key,)
 
@@ -258,8 +260,8 @@ def _history(record: Record) -> str | None:
             return None
 
 
-def _mark(node: str, draining: int, revision: int) -> NodeMark:
-    return NodeMark(node, bool(draining), revision)
+def _mark(node: str, draining: int, revision: int, labels: str, at: float | None) -> NodeMark:
+    return NodeMark(node, bool(draining), revision, tuple(codec.loads(labels).items()), at)
 
 
 def _body(text: str) -> Any:

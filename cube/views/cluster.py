@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from cube import __version__
 from cube.messages import Fact, NodeRow, Snapshot
 from cube.secrets import masked
+from cube.spec import WHOLE_GPU_MILLI
 from cube.task import Node
 from cube.views.shapes import ClusterView, NodeView, RecoveryView, UnknownView
 from cube.views.show import natural, show_size, show_states, show_time
 
-NO_SIZE = (0, 0, 0)
+Size: TypeAlias = tuple[int, int, int, int]  # CPU, memory, disk, GPU
+
+NO_SIZE: Size = (0, 0, 0, 0)
 
 
 def show_node(node: Node, row: NodeRow | None) -> NodeView:
     """One node; `row` None: it has not told what it offers."""
     capacity, used = (NO_SIZE, NO_SIZE) if row is None else (_capacity(row), _used(row))
-    cpu, memory, disk = (c - u for c, u in zip(capacity, used, strict=True))
+    cpu, memory, disk, gpu = (c - u for c, u in zip(capacity, used, strict=True))
     return {
         "name": node.name,
         "state": str(node.state),
@@ -30,21 +34,27 @@ def show_node(node: Node, row: NodeRow | None) -> NodeView:
         "datacenter": node.datacenter,
         "labels": dict(masked(node.labels)),
         "note": node.note,
+        "draining": node.draining,
+        "deadline": None if node.deadline is None else show_time(node.deadline),
         "tasks": 0 if row is None else row.tasks,
         "capacity": show_size(capacity),
         "used": show_size(used),
-        "free": show_size((cpu, memory, disk)),
+        "free": show_size((cpu, memory, disk, gpu)),
+        "gpus": [] if row is None else list(row.info.gpus),
         "cpu_load_milli": 0 if row is None else row.cpu_load_milli,
         "ports": [] if row is None else [f"{port}/{protocol}" for port, protocol in row.ports],
     }
 
 
-def _capacity(row: NodeRow) -> tuple[int, int, int]:
-    return (row.info.cpu_milli, row.info.memory_mib, row.info.disk_mib)
+def _capacity(row: NodeRow) -> Size:
+    info = row.info
+    gpu = WHOLE_GPU_MILLI * sum(map(bool, info.gpus))
+    return (info.cpu_milli, info.memory_mib, info.disk_mib, gpu)
 
 
-def _used(row: NodeRow) -> tuple[int, int, int]:
-    return (row.cpu_used_milli, row.memory_used_mib, row.disk_used_mib)
+def _used(row: NodeRow) -> Size:
+    gpu = sum(row.gpu_used_milli)
+    return (row.cpu_used_milli, row.memory_used_mib, row.disk_used_mib, gpu)
 
 
 def show_nodes(snapshot: Snapshot) -> list[NodeView]:
@@ -75,11 +85,9 @@ def show_cluster(snapshot: Snapshot) -> ClusterView:
     }
 
 
-def _total(sizes: Iterable[tuple[int, int, int]]) -> tuple[int, int, int]:
-    cpu = memory = disk = 0
-    for size in sizes:
-        cpu, memory, disk = cpu + size[0], memory + size[1], disk + size[2]
-    return (cpu, memory, disk)
+def _total(sizes: Iterable[Size]) -> Size:
+    cpu, memory, disk, gpu = map(sum, zip(NO_SIZE, *sizes, strict=True))
+    return (cpu, memory, disk, gpu)
 
 
 def show_recovery(snapshot: Snapshot) -> RecoveryView:
@@ -94,5 +102,5 @@ def _show_unknown(node: str, fact: Fact) -> UnknownView:
         "task": fact.uid.partition("@")[0],
         "container": fact.handle,
         "state": fact.phase.name.lower(),
-        "needs": show_size(fact.size),
+        "needs": show_size((*fact.size, len(fact.gpus) * fact.gpu_milli)),
     }

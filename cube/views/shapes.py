@@ -15,6 +15,7 @@ class SizeView(TypedDict):
     cpu_milli: int
     memory_mib: int
     disk_mib: int
+    gpu_milli: int  # thousandths of a device
 
 
 class LimitsView(TypedDict):
@@ -89,6 +90,7 @@ class TaskView(TypedDict):
     reschedules: int
     failures: int  # charged to its restart budget
     ports: list[PortView]
+    gpus: list[int]  # the device numbers that its latest attempt was given
     container: str  # the engine's id of it
     needs: SizeView
     revision: int
@@ -146,10 +148,13 @@ class NodeView(TypedDict):
     datacenter: str
     labels: dict[str, str]
     note: str  # why it takes no new tasks
+    draining: bool  # an operator wants it empty
+    deadline: str | None  # when the drain waits no longer
     tasks: int
     capacity: SizeView
     used: SizeView
     free: SizeView
+    gpus: list[str]  # the model of each device, by number; "": another node's
     cpu_load_milli: int  # measured
     ports: list[str]  # host ports in use, as in 8080/tcp
 

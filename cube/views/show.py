@@ -24,8 +24,6 @@ from cube.views.shapes import (
     TaskView,
 )
 
-NO_SIZE = (0, 0, 0)
-
 
 def show_time(seconds: float) -> str:
     """RFC 3339 in UTC with milliseconds, from seconds since 1970."""
@@ -33,10 +31,15 @@ def show_time(seconds: float) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
-def show_size(size: tuple[int, int, int]) -> SizeView:
-    """(cpu_milli, memory_mib, disk_mib) by name."""
-    cpu, memory, disk = size
-    return {"cpu_milli": cpu, "memory_mib": memory, "disk_mib": disk}
+def show_size(size: tuple[int, int, int, int]) -> SizeView:
+    """(cpu_milli, memory_mib, disk_mib, gpu_milli) by name."""
+    cpu, memory, disk, gpu = size
+    return {"cpu_milli": cpu, "memory_mib": memory, "disk_mib": disk, "gpu_milli": gpu}
+
+
+def _needs(spec: TaskSpec) -> SizeView:
+    gpu = 0 if spec.gpu is None else spec.gpu.total_milli
+    return show_size((spec.cpu_milli, spec.memory_mib, spec.disk_mib, gpu))
 
 
 # --- decisions ---------------------------------------------------------------------------
@@ -114,8 +117,9 @@ def show_task(task: Task) -> TaskView:
         "reschedules": task.reschedules,
         "failures": len(task.failures),
         "ports": _task_ports(task),
+        "gpus": list(task.gpus) if task.state.placed else [],
         "container": task.handle,
-        "needs": show_size((spec.cpu_milli, spec.memory_mib, spec.disk_mib)),
+        "needs": _needs(spec),
         "revision": task.revision,
         "decision": None if task.decision is None else show_decision(task.decision),
     }
@@ -172,7 +176,7 @@ def show_service(spec: TaskSpec, tasks: Sequence[Task]) -> ServiceView:
         "instances": len(tasks) if spec.kind.is_global else spec.instances,
         "states": show_states(tasks),
         "ready": sum(map(is_ready, tasks)),
-        "needs": show_size((spec.cpu_milli, spec.memory_mib, spec.disk_mib)),
+        "needs": _needs(spec),
         "limits": {"cpu_milli": spec.cpu_limit_milli, "memory_mib": spec.memory_limit_mib},
         "ports": _asked_ports(spec.ports),
         "volumes": [mount_text(m) for m in spec.mounts],

@@ -9,6 +9,7 @@ its last answer; this file about the node.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 from typing import Any
 
@@ -67,9 +68,9 @@ class Worker:
         self._reports = Reports(node, cluster)
         self._telling = Telling(self._reports, self._held)
         self._lease = Lease()
-        self._postponed = False  # does a start wait for the lease to be renewed?
+        self._declined: set[Key] = set()  # wanted when the lease was over: never started here
         self._list_at = FOREVER
-        self._armed = FOREVER  # when the earliest Tick under way arrives
+        self._ticks: list[float] = []  # when those under way arrive, as a heap
         self._effects: list[Effect] = []
 
     def receive(self, message: Any, now: float) -> list[Effect]:
@@ -80,7 +81,7 @@ class Worker:
             case Assign():
                 self._assign(message, now)
             case Started():
-                self._started(message)
+                self._started(message, now)
             case Exited():
                 self._exited(message, now)
             case RestartDue():
@@ -130,8 +131,8 @@ class Worker:
         self._list_at = now + LIST_SECONDS
 
     def _tick(self, now: float) -> None:
-        if now >= self._armed - EARLY_SECONDS:
-            self._armed = FOREVER
+        while self._ticks and self._ticks[0] <= now + EARLY_SECONDS:
+            heapq.heappop(self._ticks)
         if self._list_at <= now:
             self._list(now)
         if self._lease.until <= now:
@@ -147,8 +148,8 @@ class Worker:
     def _arm(self, now: float) -> None:
         """Have one Tick under way for the earliest thing that is due."""
         due = min(self._reports.due, self._lease.until, self._list_at)
-        if due < self._armed:
-            self._armed = due
+        if due < (self._ticks[0] if self._ticks else FOREVER):
+            heapq.heappush(self._ticks, due)
             self._send(self._name, Tick(), max(due - now, 0.001))
 
     # --- what should run ---
@@ -201,7 +202,7 @@ class Worker:
         for held in fenced:
             held.fenced = False
             self._schedule_restart(held, now)  # if it was waiting for one
-        if fenced or self._postponed:
+        if fenced:
             mark("lease-regained")
             self._reconcile(now)
 
@@ -220,16 +221,22 @@ class Worker:
                 self._telling.changed(key)
             elif wanted is not None and wanted.run and held.lies_idle:
                 self._take_up(key, held, now)
-        self._postponed = False
+        self._declined &= self._wanted.keys()
         for key, wanted in self._wanted.items():
-            if key in self._held:
-                continue
-            if wanted.run and wanted.spec.on_disconnect == "stop" and self._lease.is_over(now):
-                self._postponed = True
-                mark("start-postponed")
-                continue
-            self._take_on(key, wanted)
+            if key not in self._held and not self._declines(key, wanted, now):
+                self._take_on(key, wanted)
         self._lease.watch(self._held.values())
+
+    def _declines(self, key: Key, wanted: Wanted, now: float) -> bool:
+        """Is it too late to start it? Then for good: whole reports lack it from here on.
+
+        The manager takes that for its end, and may have placed it elsewhere when the lease is
+        renewed.
+        """
+        if wanted.run and wanted.spec.on_disconnect == "stop" and self._lease.is_over(now):
+            mark("start-declined")
+            self._declined.add(key)
+        return key in self._declined
 
     def _take_on(self, key: Key, wanted: Wanted) -> None:
         """Start a task that we do not hold, unless an older attempt of it is still here."""
@@ -279,8 +286,11 @@ class Worker:
         held = self._held.get((key.uid, key.attempt))
         return held if held is not None and held.restart == key.restart else None
 
-    def _started(self, started: Started) -> None:
+    def _started(self, started: Started, now: float) -> None:
         held = self._find(started.key)
+        if held is None and self._info is not None:
+            mark("stray-started")
+            self._list(now)  # it was being started when an earlier life of ours died
         if held is None or held.phase is not Phase.STARTING:
             return
         held.phase = Phase.RUNNING

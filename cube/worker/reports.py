@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from zlib import crc32
 
-from cube.messages import Assign, Fact, Generation, NodeInfo, Report
+from cube.messages import Assign, Fact, Generation, NodeInfo, Report, resend_seconds
 
-RESEND_SECONDS = 1.0
 SENT_AT_MOST = 64  # unanswered reports whose sending time is remembered
 FOREVER = float("inf")
 Key = tuple[str, int]  # (uid, attempt)
@@ -31,7 +30,7 @@ class Reports:
         self._interval = 1.0
         self._sent: dict[int, float] = {}  # when reports not yet answered were sent
         self._unanswered: dict[Key, int] = {}  # the report that last carried each fact
-        self._resend_seconds = RESEND_SECONDS
+        self._resend_seconds = resend_seconds(self._interval)
         self._resend_at = FOREVER
         self._whole_at = FOREVER  # until the engine has listed what is there
 
@@ -71,13 +70,14 @@ class Reports:
         self._sent = {s: at for s, at in self._sent.items() if s > seq}
         if self._unanswered:
             self._unanswered = {k: s for k, s in self._unanswered.items() if s > seq}
-            self._rest()
+        self._rest()
         return sent
 
     def _rest(self) -> None:
         """Once all is answered there is nothing to tell again."""
         if not self._unanswered:
-            self._resend_at, self._resend_seconds = FOREVER, RESEND_SECONDS
+            self._resend_at = FOREVER
+            self._resend_seconds = resend_seconds(self._interval)
 
     def forget(self, key: Key) -> None:
         """There is nothing left to tell about it."""

@@ -39,6 +39,8 @@ class Held:
     ports: tuple[HostPort, ...] = ()
     failures: tuple[float, ...] = ()
     size: tuple[int, int, int] = (0, 0, 0)
+    gpus: tuple[int, ...] = ()
+    gpu_milli: int = 0
     on_disconnect: str = "keep"
     grace_seconds: float = 10.0
     leftovers: set[int] = field(default_factory=set)  # earlier runs whose containers still lie here
@@ -79,7 +81,8 @@ class Held:
     def run(self) -> Run:
         """The order to start it; what it carries comes back when the engine lists it."""
         assert self.wanted is not None
-        return Run(self.key, self.wanted.version, self.wanted.spec, self.failures)
+        wanted = self.wanted
+        return Run(self.key, wanted.version, wanted.spec, self.failures, wanted.gpus)
 
     def end(self, exited: Exited) -> None:
         """The run ended; what follows is decided by `after_exit` or `end_as_stopped`."""
@@ -102,12 +105,11 @@ class Held:
 
     def fact(self) -> Fact:
         """What to report."""
-        wanted = self.wanted
-        size = (
-            self.size
-            if wanted is None
-            else (wanted.spec.cpu_milli, wanted.spec.memory_mib, wanted.spec.disk_mib)
-        )
+        size, gpus, gpu_milli = self.size, self.gpus, self.gpu_milli
+        if self.wanted is not None:
+            spec, gpus = self.wanted.spec, self.wanted.gpus
+            size = (spec.cpu_milli, spec.memory_mib, spec.disk_mib)
+            gpu_milli = 0 if spec.gpu is None else spec.gpu.milli
         return Fact(
             self.uid,
             self.attempt,
@@ -124,6 +126,8 @@ class Held:
             self.failures,
             self.handle,
             size,
+            gpus,
+            gpu_milli,
         )
 
 
@@ -194,6 +198,8 @@ def _from_found(found: Found) -> Held:
         failures=found.failures,
         healthy=found.healthy,
         size=found.size,
+        gpus=found.gpus,
+        gpu_milli=found.gpu_milli,
         on_disconnect=found.on_disconnect,
         grace_seconds=found.stop_grace_seconds,
     )

@@ -21,23 +21,27 @@ class Telling:
         self._held = held
         self._changed: dict[Key, None] = {}
         self._facts: dict[Key, Fact] = {}
+        self._whole: tuple[Fact, ...] | None = None  # all facts, while none is stale
 
     def changed(self, key: Key) -> None:
         """There is news of it, to be told at once."""
         self._changed[key] = None
+        self._whole = None
 
     def stale(self, key: Key) -> None:
         """There is news of it that the next whole report may tell."""
         self._facts.pop(key, None)
+        self._whole = None
 
     def all_stale(self) -> None:
         """What is wanted changed, and with it what is told of any run."""
         self._facts.clear()
+        self._whole = None
 
     def forget(self, key: Key) -> None:
         """It is here no longer."""
         self._changed.pop(key, None)
-        self._facts.pop(key, None)
+        self.stale(key)
         self._reports.forget(key)
 
     def whole(self, now: float, echoes: Generation | None, info: NodeInfo | None) -> Report | None:
@@ -47,8 +51,9 @@ class Telling:
         for key in self._changed:
             self.stale(key)
         self._changed = {}
-        facts = [self._facts.get(key) or self._fact(key) for key in self._held]
-        return self._reports.whole(facts, now, echoes, info)
+        if self._whole is None:
+            self._whole = tuple([self._facts.get(key) or self._fact(key) for key in self._held])
+        return self._reports.whole(self._whole, now, echoes, info)
 
     def changes(self, now: float, echoes: Generation | None) -> Report | None:
         """Tell what changed, if anything did."""

@@ -6,7 +6,7 @@ runs end does not matter.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +18,8 @@ from sim.faults.ordeal import Outcome, run_seed
 from sim.faults.scenario import FaultScenario
 
 SECONDS_PER_YEAR = 365.25 * 86_400
-ENOUGH_RUNS = 1000  # from so many on, a mark that is hardly ever hit fails the campaign
-LEAST_SHARE = 0.01  # of the runs, in which every mark must be hit
+ENOUGH_SEEDS = 1000  # from so many on, a mark that is hardly ever hit fails the campaign
+LEAST_SHARE = 0.01  # of the seeds, in whose runs every mark must be hit
 
 
 @dataclass(slots=True)
@@ -29,7 +29,9 @@ class Campaign:
     runs: int = 0
     broken: list[Outcome] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
-    marked: Counter[str] = field(default_factory=Counter)  # runs in which a mark was hit
+    seeds: set[int] = field(default_factory=set)
+    marked: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    # by mark, the seeds with which any scenario hit it
     checks: int = 0
     tasks: int = 0
     node_years: float = 0.0
@@ -46,7 +48,9 @@ class Campaign:
         if outcome.broken:
             self.broken.append(outcome)
         self.faults.update(outcome.faults)
-        self.marked.update(dict.fromkeys(outcome.marks, 1))
+        self.seeds.add(outcome.seed)
+        for mark in outcome.marks:
+            self.marked[mark].add(outcome.seed)
         self.checks += outcome.checks
         self.tasks += outcome.tasks
         self.node_years += outcome.node_seconds / SECONDS_PER_YEAR
@@ -57,20 +61,21 @@ class Campaign:
 
     @property
     def unmarked(self) -> list[str]:
-        """Branches of the protocol that too few runs have gone through."""
-        least = LEAST_SHARE * self.runs
-        return [mark for mark in MARKS if self.marked[mark] < max(1.0, least)]
+        """Branches of the protocol that the runs of too few seeds have gone through."""
+        least = max(1.0, LEAST_SHARE * len(self.seeds))
+        return [mark for mark in MARKS if len(self.marked[mark]) < least]
 
     @property
     def failed(self) -> bool:
         """Was a promise broken, or is one that was hardly put to the test?"""
-        return bool(self.broken) or (self.runs >= ENOUGH_RUNS and bool(self.unmarked))
+        return bool(self.broken) or (len(self.seeds) >= ENOUGH_SEEDS and bool(self.unmarked))
 
     def summary(self) -> dict[str, Any]:
         """As plain values, for a file."""
         return {
             "schema_version": 1,
             "runs": self.runs,
+            "seeds": len(self.seeds),
             "scenarios": dict(sorted(self.by_scenario.items())),
             "broken": [{"replay": o.replay, "broken": o.broken} for o in self.broken],
             "virtual_node_years": self.node_years,
@@ -82,7 +87,7 @@ class Campaign:
             "tasks": self.tasks,
             "unfenced_seconds": self.unfenced_seconds,
             "longest_settle_seconds": self.longest_settle_seconds,
-            "marks": {mark: self.marked[mark] for mark in MARKS},
+            "marks": {mark: len(self.marked[mark]) for mark in MARKS},
         }
 
 

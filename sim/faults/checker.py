@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cube.messages import Effect
+from cube.messages import Effect, Snapshot
 from cube.task import Record
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ class Broken(Exception):
 
 
 class Checker:
-    """Looks at one promise."""
+    """Looks at one promise. `actors` is how the names begin of those whose messages it looks at."""
+
+    actors = ""
 
     def __init__(self, ordeal: Ordeal) -> None:
         self.ordeal = ordeal
@@ -33,8 +35,8 @@ class Checker:
     def saved(self, records: Sequence[Record]) -> None:
         """These have become durable."""
 
-    def full(self, now: float) -> None:
-        """Between two events: look at everything."""
+    def full(self, now: float, known: Snapshot | None) -> None:
+        """Between two events: look at everything. `known`: by the manager, if there is one now."""
 
     def store_replaced(self) -> None:
         """The manager has another store from here on."""

@@ -25,11 +25,13 @@ from cube.messages import (
     RunDue,
     RunKey,
     Send,
+    Snapshot,
     Wake,
+    Wanted,
     worker_name,
 )
 from cube.spec import TaskSpec
-from cube.task import Forget, Job, Meta, Record, Task, TaskName
+from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
 from sim.faults.checker import Broken, Checker
 from sim.faults.placing import (
     DataStays,
@@ -53,6 +55,8 @@ REPORTS_REMEMBERED = 64
 class OneCopy(Checker):
     """For `stop` tasks no two attempts truly run at once; no task runs twice on one node."""
 
+    actors = "engine/"
+
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         self._running: dict[str, frozenset[RunKey]] = {node: frozenset() for node in ordeal.nodes}
@@ -61,8 +65,6 @@ class OneCopy(Checker):
         self.unfenced_seconds = 0.0
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if not actor.startswith("engine/"):
-            return
         node = machine_of(actor)
         before, after = self._running[node], frozenset(self.ordeal.engines[node].running())
         if before == after:
@@ -98,8 +100,8 @@ class OneCopy(Checker):
     def _older(self, *copies: tuple[str, RunKey]) -> TaskSpec:
         """What the older of two copies was started from: it is the one to be stopped."""
         node, key = min(copies, key=lambda copy: copy[1])
-        spec: TaskSpec = self.ordeal.engines[node].containers[key].run.spec
-        return spec
+        run: Run = self.ordeal.engines[node].containers[key].run
+        return run.spec
 
     def _excused(self, node: str, now: float) -> bool:
         """Could nobody on that node stop a task, now or within the time it takes to?"""
@@ -111,16 +113,19 @@ class OneCopy(Checker):
 class KillsAreWanted(Checker):
     """No `keep` container is stopped unless some word that its worker was told omits it."""
 
+    actors = "worker/"
+
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         # By worker: what some word to this life of it left out.
         self._unwanted: dict[str, set[tuple[str, int]]] = {}
+        # By worker: the tasks of its latest word, and those of them that are to run.
+        self._latest: dict[str, tuple[tuple[Wanted, ...], set[tuple[str, int]]]] = {}
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if not actor.startswith("worker/"):
-            return
         if isinstance(message, Wake):
             self._unwanted[actor] = set()
+            self._latest.pop(actor, None)
         if isinstance(message, Assign):
             self._told(actor, message)
         for effect in effects:
@@ -128,11 +133,15 @@ class KillsAreWanted(Checker):
                 self._check(actor, effect.message.key)
 
     def _told(self, actor: str, assign: Assign) -> None:
-        wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
-        self._unwanted[actor] |= {(w.uid, w.attempt) for w in assign.tasks if not w.run}
-        engine = self.ordeal.engines[machine_of(actor)]
-        here = {(key.uid, key.attempt) for key in engine.containers}
-        self._unwanted[actor] |= {k for k in here - wanted if k[0] not in assign.keep}
+        unwanted = self._unwanted[actor]
+        tasks, wanted = self._latest.get(actor, ((), set()))
+        if tasks is not assign.tasks:
+            wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
+            unwanted.update((w.uid, w.attempt) for w in assign.tasks if not w.run)
+            self._latest[actor] = (assign.tasks, wanted)
+        for key in self.ordeal.engines[machine_of(actor)].containers:
+            if key[:2] not in wanted and key.uid not in assign.keep:
+                unwanted.add(key[:2])
 
     def _check(self, actor: str, key: RunKey) -> None:
         containers = self.ordeal.engines[machine_of(actor)].containers
@@ -147,8 +156,10 @@ class KillsAreWanted(Checker):
 class ForgetfulDestroysNothing(Checker):
     """What a lost or old store never knew runs on until an operator decides."""
 
+    actors = "engine/"
+
     def store_replaced(self) -> None:
-        saved, before = self.ordeal.store.load().tasks, self.ordeal.replaced.load().tasks
+        saved, before = self.ordeal.store.content.tasks, self.ordeal.replaced.content.tasks
         for engine in self.ordeal.engines.values():
             for key in engine.running():
                 task, was = saved.get(key.uid), before.get(key.uid)
@@ -158,7 +169,7 @@ class ForgetfulDestroysNothing(Checker):
                     self.ordeal.orphans.add((key.uid, key.attempt))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if not self.ordeal.orphans or not actor.startswith("engine/") or self.ordeal.healed:
+        if not self.ordeal.orphans or self.ordeal.healed:
             return
         if isinstance(message, Kill | Discard):
             key = message.key
@@ -168,7 +179,7 @@ class ForgetfulDestroysNothing(Checker):
 
     def _is_excused(self, node: str, key: RunKey) -> bool:
         """Is it fenced, ended, placed anew while its node was silent, or placed right here?"""
-        task = self.ordeal.store.load().tasks.get(key.uid)
+        task = self.ordeal.store.content.tasks.get(key.uid)
         if task is not None and (task.attempt > key.attempt or task.node == node):
             return True
         held = self.ordeal.engines[node].containers.get(key)
@@ -185,7 +196,7 @@ class Monotone(Checker):
         self._epoch = 0
 
     def store_replaced(self) -> None:
-        saved = self.ordeal.store.load()
+        saved = self.ordeal.store.content
         self._tasks = dict(saved.tasks)
         self._revision = int(saved.meta.get("revision", "0"))
         self._epoch = int(saved.meta.get("epoch", "0"))
@@ -234,13 +245,13 @@ class Monotone(Checker):
 class Budgets(Checker):
     """No attempt is restarted more often than its policy allows."""
 
+    actors = "engine/"
+
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         self._failures: dict[tuple[str, int], list[float]] = {}
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if not actor.startswith("engine/"):
-            return
         for effect in effects:
             if isinstance(message, RunDue) and isinstance(effect, Send):
                 self._ended(effect.message, now)
@@ -270,23 +281,22 @@ class Budgets(Checker):
 class Books(Checker):
     """No node is over-committed, and the fleet is the sum of what is placed and unknown."""
 
-    def full(self, now: float) -> None:
-        snapshot = self.ordeal.snapshot
-        if snapshot is None:
+    def full(self, now: float, known: Snapshot | None) -> None:
+        if known is None:
             return
-        used: dict[str, list[int]] = {row.info.name: [0, 0, 0] for row in snapshot.rows}
-        for task in snapshot.tasks:
+        used: dict[str, list[int]] = {row.info.name: [0, 0, 0] for row in known.rows}
+        for task in known.tasks:
             if task.state.placed and task.node in used:
                 sums, spec = used[task.node], task.spec
                 sums[0] += spec.cpu_milli
                 sums[1] += spec.memory_mib
                 sums[2] += spec.disk_mib
-        for node, fact in snapshot.unknown:
+        for node, fact in known.unknown:
             if node in used and fact.phase is not Phase.ENDED:
                 for i, size in enumerate(fact.size):
                     used[node][i] += size
-        unknown = {node for node, _ in snapshot.unknown}
-        for row in snapshot.rows:
+        unknown = {node for node, _ in known.unknown}
+        for row in known.rows:
             name, info = row.info.name, row.info
             booked = [row.cpu_used_milli, row.memory_used_mib, row.disk_used_mib]
             if booked != used[name]:
@@ -303,19 +313,21 @@ class NobodyForgotten(Checker):
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
-        self._since: dict[str, float] = {}
+        self._since: dict[tuple[str, float], float] = {}  # task and since when it is pending
 
-    def full(self, now: float) -> None:
+    def full(self, now: float, known: Snapshot | None) -> None:
         ordeal, world = self.ordeal, self.ordeal.world
-        works = world.alive(MANAGER) and world.alive(SCHEDULER) and not ordeal.store.failing
-        if not works:
+        parts = (MANAGER, SCHEDULER)
+        works = all(world.alive(part) and part not in world.frozen for part in parts)
+        if not works or ordeal.store.failing:
             ordeal.disturbed = now
         if now - ordeal.disturbed < FORGOTTEN_SECONDS:
             self._since.clear()
             return
-        waiting = [] if ordeal.snapshot is None else placeable(ordeal.snapshot)
-        self._since = {uid: self._since.get(uid, now) for uid in waiting}
-        for uid, since in self._since.items():
+        found = () if known is None else placeable(known)
+        waiting = [(task.uid, task.since) for task in found]
+        self._since = {key: self._since.get(key, now) for key in waiting}
+        for (uid, _), since in self._since.items():
             if now - since > FORGOTTEN_SECONDS:
                 text = f"{uid} has had room for {now - since:.0f} s and is not placed"
                 raise Broken("nobody is forgotten", text, uid)
@@ -324,10 +336,10 @@ class NobodyForgotten(Checker):
 class AcceptedStays(Checker):
     """What a user was told is accepted survives everything but the loss of the store."""
 
-    def full(self, now: float) -> None:
-        if not self.ordeal.world.alive(MANAGER):
+    def full(self, now: float, known: Snapshot | None) -> None:
+        if known is None:
             return
-        jobs: dict[str, Job] = {j.name: j for j in self.ordeal.store.load().jobs.values()}
+        jobs = self.ordeal.store.content.jobs
         for name, told in self.ordeal.user.told.items():
             if name in self.ordeal.user.busy:
                 continue  # something else was asked meanwhile, and may be done already
@@ -341,30 +353,51 @@ class AcceptedStays(Checker):
                 raise Broken("accepted stays accepted", f"{name} was stopped, runs again", name)
 
 
+class WordOnNodesStays(Checker):
+    """What an operator was told of a node's drain and labels survives like accepted jobs."""
+
+    def full(self, now: float, known: Snapshot | None) -> None:
+        ordeal = self.ordeal
+        if known is None:
+            return
+        marks = ordeal.store.content.node_marks
+        for node in ordeal.nodes:
+            if f"node {node}" in ordeal.user.busy:
+                continue
+            mark = marks.get(node, NodeMark(node, False, 0))
+            drains, labels = ordeal.user.drains.get(node), ordeal.operator.labels.get(node)
+            if drains is not None and mark.draining is not drains:
+                raise Broken("word on nodes stays", f"{node}: draining is not {drains}", node)
+            if labels is not None and dict(mark.labels) != labels:
+                text = f"{node} has {dict(mark.labels)}, was given {labels}"
+                raise Broken("word on nodes stays", text, node)
+
+
 class StoreIsTrue(Checker):
     """What is in the store is what the manager believes."""
 
-    def full(self, now: float) -> None:
+    def full(self, now: float, known: Snapshot | None) -> None:
         world, store = self.ordeal.world, self.ordeal.store
-        if not world.alive(MANAGER) or store.failing or not world.is_saved(MANAGER):
+        if known is None or store.failing or not world.is_saved(MANAGER):
             return
-        saved = store.load().tasks
-        for task in () if self.ordeal.snapshot is None else self.ordeal.snapshot.tasks:
-            if saved.get(task.uid) != task:
+        saved = store.content.tasks
+        for task in known.tasks:
+            held = saved.get(task.uid)
+            if held is not task and held != task:
                 raise Broken("the store is true", f"{task.uid} differs from the store", task.uid)
 
 
 class Bounded(Checker):
     """Queues and tables do not grow with time."""
 
-    def full(self, now: float) -> None:
+    def full(self, now: float, known: Snapshot | None) -> None:
         world = self.ordeal.world
         for node in self.ordeal.nodes:
             name = worker_name(node)
             if world.alive(name) and world.core(name).unanswered() > REPORTS_REMEMBERED:
                 raise Broken("tables are bounded", f"{name} remembers too many reports", node)
-        if self.ordeal.snapshot is not None:
-            queued, tasks = world.core(MANAGER).queued(), len(self.ordeal.snapshot.tasks)
+        if known is not None:
+            queued, tasks = world.core(MANAGER).queued(), len(known.tasks)
             if queued > 20 * tasks + 100:
                 text = f"{queued} queue entries for {tasks} tasks"
                 raise Broken("tables are bounded", text)
@@ -373,12 +406,14 @@ class Bounded(Checker):
 class GenerationsRise(Checker):
     """A worker never goes back to an older word of a manager."""
 
+    actors = "worker/"
+
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         self._latest: dict[str, tuple[int, Any]] = {}  # by worker: its life, what it obeys
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if not actor.startswith("worker/") or not isinstance(message, Assign):
+        if not isinstance(message, Assign):
             return
         obeyed, life = self.ordeal.world.core(actor).obeys()
         before = self._latest.get(actor)
@@ -392,8 +427,10 @@ class GenerationsRise(Checker):
 class OursOnly(Checker):
     """Engines are told of nothing but tasks that a manager made."""
 
+    actors = "engine/"
+
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if actor.startswith("engine/") and isinstance(message, Kill | Discard | Run):
+        if isinstance(message, Kill | Discard | Run):
             name = TaskName.parse(message.key.uid)
             if name.job not in self.ordeal.user.asked:
                 raise Broken("nothing foreign is touched", f"{message.key}", message.key.uid)
@@ -401,8 +438,8 @@ class OursOnly(Checker):
 
 CHECKERS: list[type[Checker]] = [
     OneCopy, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books, NobodyForgotten,
-    AcceptedStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly, WorkingNodes, DataStays,
-    DrainsEnd, StrangersAreStrange, AnsweredOnce, EndsAreTrue, TimeGoesOn,
+    AcceptedStays, WordOnNodesStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly, WorkingNodes,
+    DataStays, DrainsEnd, StrangersAreStrange, AnsweredOnce, EndsAreTrue, TimeGoesOn,
 ]  # fmt: skip
 
 
@@ -412,7 +449,7 @@ class Checkers:
     def __init__(self, ordeal: Ordeal) -> None:
         self._ordeal = ordeal
         self._all = [make(ordeal) for make in CHECKERS]
-        self._at_messages = [c for c in self._all if _has(c, "handled")]
+        self._at_messages: dict[str, list[Checker]] = {}  # by actor, from its first message on
         self._at_saves = [c for c in self._all if _has(c, "saved")]
         self._in_full = [c for c in self._all if _has(c, "full")]
         self._events = 0
@@ -426,8 +463,12 @@ class Checkers:
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
         """See `Checker.handled`."""
-        self.count += len(self._at_messages)
-        for checker in self._at_messages:
+        checkers = self._at_messages.get(actor)
+        if checkers is None:
+            mine = (c for c in self._all if _has(c, "handled") and actor.startswith(c.actors))
+            checkers = self._at_messages[actor] = list(mine)
+        self.count += len(checkers)
+        for checker in checkers:
             checker.handled(actor, message, now, effects)
 
     def saved(self, records: Sequence[Record]) -> None:
@@ -459,10 +500,10 @@ class Checkers:
         """Look at everything."""
         self.count += len(self._in_full)
         world = self._ordeal.world
-        now, alive = world.now(), world.alive(MANAGER)
-        self._ordeal.snapshot = world.core(MANAGER).snapshot() if alive else None
+        now = world.now()
+        known = world.core(MANAGER).snapshot() if world.alive(MANAGER) else None
         for checker in self._in_full:
-            checker.full(now)
+            checker.full(now, known)
 
     def unsettled(self) -> list[Wrong]:
         """What is not yet as it must be once everything works."""

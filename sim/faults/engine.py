@@ -27,8 +27,14 @@ KILLED = 137  # the exit code of what was killed, for want of memory too
 RECONCILE_SECONDS = 20.0  # until a slow reconcile notices what no event told
 
 
+class Fate:
+    """What befalls an engine from outside, even one whose machine stands still."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class SetTrouble:
+class SetTrouble(Fate):
     """Ordeal to engine: begin or end a kind of trouble."""
 
     kind: Trouble
@@ -36,7 +42,7 @@ class SetTrouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class Strike(Fate):
     """Ordeal to engine: one running container dies of memory, or vanishes without notice."""
 
     vanish: bool
@@ -44,7 +50,7 @@ class Strike:
 
 
 @dataclass(frozen=True, slots=True)
-class Reboot:
+class Reboot(Fate):
     """Ordeal to engine: the machine went down and came back; nothing runs."""
 
     wiped: bool  # and its disk is new: there are not even ended containers

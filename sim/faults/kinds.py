@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cube.messages import MANAGER, SCHEDULER
+from cube.messages import MANAGER, SCHEDULER, engine_name, worker_name
 from sim.faults.engine import Reboot, Strike, Trouble
 from sim.faults.plan import Fault
 from sim.faults.world import CONTROL
@@ -128,8 +128,7 @@ def rack_reboot(ordeal: Ordeal, fault: Fault) -> End:
 def _reboot(ordeal: Ordeal, nodes: Iterable[str], *, wiped: bool) -> End:
     nodes = tuple(nodes)
     for node in nodes:
-        ordeal.take_down(node)
-        ordeal.tell_engine(node, Reboot(wiped))
+        ordeal.reboot(node, Reboot(wiped))
 
     def end() -> None:
         for node in nodes:
@@ -141,8 +140,26 @@ def _reboot(ordeal: Ordeal, nodes: Iterable[str], *, wiped: bool) -> End:
 @fault("worker-pause", lasts=(1.0, 60.0))
 def worker_pause(ordeal: Ordeal, fault: Fault) -> End:
     """A worker's process stands still and goes on later, with old beliefs."""
+    return ordeal.freeze(worker_name(ordeal.some_node(fault)))
+
+
+@fault("node-pause", lasts=(1.0, 60.0))
+def node_pause(ordeal: Ordeal, fault: Fault) -> End:
+    """A whole machine stands still, containers and all, and goes on later with old beliefs."""
     node = ordeal.some_node(fault)
-    return ordeal.freeze(node)
+    return ordeal.freeze(worker_name(node), engine_name(node))
+
+
+@fault("node-stalls", lasts=(9.0, 15.0))
+def node_stalls(ordeal: Ordeal, fault: Fault) -> End:
+    """A machine stands still for longer than a lease, but not for so long that it is lost."""
+    return node_pause(ordeal, fault)
+
+
+@fault("worker-restart", lasts=(0.05, 0.5))
+def worker_restart(ordeal: Ordeal, fault: Fault) -> End:
+    """A worker is restarted, as an update does; what it sent last may be on its way still."""
+    return worker_crash(ordeal, fault)
 
 
 @fault("manager-crash", lasts=(0.1, 30.0))
@@ -155,6 +172,24 @@ def manager_crash(ordeal: Ordeal, fault: Fault) -> End:
 def manager_crash_between(ordeal: Ordeal, fault: Fault) -> End:
     """The manager dies after a save and before the sends that belong to it."""
     return ordeal.crash_between(fault)
+
+
+@fault("manager-restart", lasts=(0.05, 0.5))
+def manager_restart(ordeal: Ordeal, fault: Fault) -> End:
+    """The manager is restarted, as an update does; what it sent last may be on its way still."""
+    return ordeal.crash(MANAGER)
+
+
+@fault("manager-pause", lasts=(1.0, 40.0))
+def manager_pause(ordeal: Ordeal, fault: Fault) -> End:
+    """The manager stands still and goes on later, with old beliefs."""
+    return ordeal.freeze(MANAGER)
+
+
+@fault("scheduler-slow", lasts=(2.0, 20.0))
+def scheduler_slow(ordeal: Ordeal, fault: Fault) -> End:
+    """The scheduler takes longer than the manager's patience; its answers are late, not lost."""
+    return ordeal.freeze(SCHEDULER)
 
 
 @fault("scheduler-crash", lasts=(0.1, 20.0))
@@ -257,6 +292,28 @@ def user_drain(ordeal: Ordeal, fault: Fault) -> End:
     node = ordeal.some_node(fault)
     ordeal.user.drain(node, on=True)
     return lambda: ordeal.user.drain(node, on=False)
+
+
+@fault("user-drain-deadline", lasts=(60.0, 120.0))
+def user_drain_deadline(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator drains a node and waits only so long."""
+    node = ordeal.some_node(fault)
+    ordeal.user.drain(node, on=True, within=fault.random().uniform(0.0, 40.0))
+    return lambda: ordeal.user.drain(node, on=False)
+
+
+@fault("user-label")
+def user_label(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator gives a node the label that a global service asks for, or takes it away."""
+    ordeal.operator.label(ordeal.some_node(fault))
+    return None
+
+
+@fault("user-remove-node")
+def user_remove_node(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator says which nodes are lost, and removes those that are."""
+    ordeal.operator.tidy_up()
+    return None
 
 
 @fault("user-repeat")

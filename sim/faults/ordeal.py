@@ -7,9 +7,11 @@ everything, and waits for what the protocol promises. Faults are told by `kinds`
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -23,7 +25,6 @@ from cube.messages import (
     NodeInfo,
     Recover,
     Save,
-    Snapshot,
     engine_name,
     worker_name,
 )
@@ -32,8 +33,9 @@ from cube.scheduler import Scheduler
 from cube.worker import Worker
 from sim.faults.checker import Broken
 from sim.faults.checkers import Checkers
-from sim.faults.engine import FaultyEngine, SetTrouble, Trouble
+from sim.faults.engine import FaultyEngine, Reboot, SetTrouble, Trouble
 from sim.faults.kinds import KINDS
+from sim.faults.operator import Operator
 from sim.faults.plan import Fault, draw_plan
 from sim.faults.scenario import FaultScenario
 from sim.faults.store import FaultyStore
@@ -45,7 +47,6 @@ from sim.network import Network
 
 CLUSTER = "faults"
 FIRST_SECONDS = 20.0  # in which users submit their first jobs
-SNAPSHOT_SECONDS = 20.0  # between copies of the store that may be restored later
 STEP_SECONDS = 0.5  # between two looks at whether the cluster has settled
 
 
@@ -76,6 +77,19 @@ class Outcome:
         return f"python -m sim replay --scenario {self.scenario} --seed {self.seed}"
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: a run remembers what it makes, and is forgotten as a whole."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_uncollected()
 def run_seed(
     scenario: FaultScenario,
     seed: int,
@@ -140,14 +154,15 @@ class Ordeal:
         self.store = FaultyStore()
         self.replaced = self.store  # the one before, once it was lost
         self.user = User(self.world, scenario.work, seed)
+        self.operator = Operator(self.world, self.user)
         self.engines: dict[str, FaultyEngine] = {}
         self.healed = False
         self.recovering = False  # an operator has decided on unknown containers
         self.absent: Counter[str] = Counter()  # actors: faults that hold them down
+        self.halted: Counter[str] = Counter()  # actors: faults that let them stand still
         self.deaths: Counter[str] = Counter()  # of each actor
         self.orphans: set[tuple[str, int]] = set()  # attempts that ran when their store was lost
         self.troubled: dict[str, float] = {}  # node: when last nobody there could stop a task
-        self.snapshot: Snapshot | None = None  # what the manager knows, as full checks see it
         self.disturbed = 0.0  # when last something kept the control plane from placing
         chosen = None if only is None else set(only)
         plan = draw_plan(scenario, seed)
@@ -332,17 +347,20 @@ class Ordeal:
         """Start it again, unless something else holds it down."""
         self._up(worker_name(node))
 
-    def freeze(self, node: str) -> Callable[[], None]:
-        """Halt a worker's process; returns what lets it go on."""
-        key = f"frozen/{node}"
-        self.absent[key] += 1
-        self.world.freeze(node)
+    def freeze(self, *actors: str) -> Callable[[], None]:
+        """Halt the processes of actors; returns what lets them go on."""
+        for actor in actors:
+            self.say(f"! {actor} stands still")
+            self.halted[actor] += 1
+            self.world.freeze(actor)
 
         def end() -> None:
-            self.absent[key] -= 1
-            if not self.absent[key]:
-                self.troubled[node] = self.world.now()
-                self.world.thaw(node)
+            for actor in actors:
+                self.halted[actor] -= 1
+                if not self.halted[actor]:
+                    self.say(f"! {actor} goes on")
+                    self.disturbed = self.troubled[machine_of(actor)] = self.world.now()
+                    self.world.thaw(actor)
 
         return end
 
@@ -363,6 +381,12 @@ class Ordeal:
         self.say(f"! {engine_name(node)}: {message}")
         self.world.send(engine_name(node), message)
 
+    def reboot(self, node: str, reboot: Reboot) -> None:
+        """A machine goes down: what its engine was told and had not taken in is gone."""
+        self.take_down(node)
+        self.world.frozen.get(engine_name(node), []).clear()
+        self.tell_engine(node, reboot)
+
     def break_store(self, why: str, every: int = 1) -> Callable[[], None]:
         """Let saves fail; returns what repairs the store."""
         self.store.fail(why, every)
@@ -380,6 +404,7 @@ class Ordeal:
         self.replaced, self.store = self.store, old
         self._old.clear()
         self.user.forget()
+        self.operator.labels.clear()
         if self.checkers is not None:
             old.watch = self.checkers.saved
             self.checkers.store_replaced()
@@ -392,7 +417,8 @@ class Ordeal:
         engine = self.engines[node]
         return (
             not self.world.alive(worker_name(node))
-            or node in self.world.frozen
+            or worker_name(node) in self.world.frozen
+            or engine_name(node) in self.world.frozen
             or engine.has("deaf")
             or engine.has("unreachable")
         )
@@ -403,8 +429,7 @@ class Ordeal:
             self.say(f"! {actor} dies")
             self.deaths[actor] += 1
             self.world.stop_actor(actor)
-            if actor.startswith("worker/"):
-                self.world.frozen.get(machine_of(actor), []).clear()
+            self.world.frozen.get(actor, []).clear()
 
     def _up(self, actor: str) -> None:
         self.absent[actor] -= 1
@@ -446,7 +471,7 @@ class Ordeal:
         """Keep copies of the store, as a backup would."""
         self._old.append(self.store.copy())
         del self._old[:-10]
-        self.world.call_at(self.world.now() + SNAPSHOT_SECONDS, self._keep_copies)
+        self.world.call_at(self.world.now() + self.scenario.backup_seconds, self._keep_copies)
 
     def _observe(self, actor: str, message: Any, now: float, effects: list[Any]) -> None:
         self.story.note(now, actor, message)

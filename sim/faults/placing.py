@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cube.fleet import suits
 from cube.manager.entry import grants
 from cube.messages import MANAGER, Effect, NodeRow, Phase, Report, Save, Snapshot, Tick, Wake
-from cube.task import Record, State, Task
+from cube.spec import Demand
+from cube.task import Forget, Record, State, Task
 from sim.faults.checker import Broken, Checker
 
 if TYPE_CHECKING:
@@ -23,28 +25,31 @@ UP_SECONDS = 3.0  # so long after its start an instance is called up by whoever 
 MOVE_SECONDS = 10.0  # so long may a drain take to stop an instance that nothing holds
 
 
-def placeable(snapshot: Snapshot) -> list[str]:
-    """Uids of pending tasks that some node has room for now."""
+def placeable(snapshot: Snapshot) -> list[Task]:
+    """Pending tasks that some node has room for now."""
     volumes = dict(snapshot.volumes)
-    return [
-        task.uid
-        for task in snapshot.tasks
-        if task.state is State.PENDING
-        and task.not_before <= snapshot.now
-        and any(_fits(row, task, volumes) for row in snapshot.rows)
-    ]
+    jobs = {job.name: job.spec for job in snapshot.jobs}
+    ready = []
+    for task in snapshot.tasks:
+        if task.state is not State.PENDING or task.not_before > snapshot.now:
+            continue
+        demand = Demand.of(jobs[task.job], task.spec)
+        places = {volumes[name] for name in _data(task) if name in volumes}
+        if task.spec.kind.is_global:
+            places = {task.index}
+        if any(places <= {row.info.name} and _fits(row, demand) for row in snapshot.rows):
+            ready.append(task)
+    return ready
 
 
-def _fits(row: NodeRow, task: Task, volumes: dict[str, str]) -> bool:
-    spec, info = task.spec, row.info
-    if not row.open or (spec.kind.is_global and task.index != info.name):
-        return False
-    if any(volumes.get(name, info.name) != info.name for name in _data(task)):
-        return False
+def _fits(row: NodeRow, demand: Demand) -> bool:
+    info = row.info
     return (
-        row.cpu_used_milli + spec.cpu_milli <= info.cpu_milli
-        and row.memory_used_mib + spec.memory_mib <= info.memory_mib
-        and row.disk_used_mib + spec.disk_mib <= info.disk_mib
+        row.open
+        and row.cpu_used_milli + demand.cpu_milli <= info.cpu_milli
+        and row.memory_used_mib + demand.memory_mib <= info.memory_mib
+        and row.disk_used_mib + demand.disk_mib <= info.disk_mib
+        and suits(info, demand)
     )
 
 
@@ -60,6 +65,8 @@ class WorkingNodes(Checker):
     Silence is judged when the manager has to judge it: at each of its ticks.
     """
 
+    actors = MANAGER
+
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         self._heard: dict[str, float] = {}
@@ -71,12 +78,10 @@ class WorkingNodes(Checker):
         self._grace = granted.grace * WRONG_CLOCK
 
     def store_replaced(self) -> None:
-        tasks = self.ordeal.store.load().tasks
+        tasks = self.ordeal.store.content.tasks
         self._attempts = {uid: task.attempt for uid, task in tasks.items()}
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if actor != MANAGER:
-            return
         match message:
             case Wake():
                 self._woke = now
@@ -104,11 +109,16 @@ class WorkingNodes(Checker):
         silence = {n: now - max(self._woke, self._heard.get(n, 0.0)) for n in self.ordeal.nodes}
         self._silent = {n for n in silence if now - self._heard.get(n, 0.0) > self._patience}
         lost = {node for node, seconds in silence.items() if seconds > self._grace}
-        # Half of the nodes, silent at once: then the manager is to move nothing.
-        quiet = sum(seconds > self._patience / WRONG_CLOCK**2 for seconds in silence.values())
-        if not lost or quiet > len(silence) / 2:
+        if not lost:
             return
-        for task in self.ordeal.world.core(MANAGER).snapshot().tasks:
+        snapshot = self.ordeal.world.core(MANAGER).snapshot()
+        busy = {task.node for task in snapshot.tasks if task.state.placed}
+        # Half of those that it knows, silent at once: then the manager is to move nothing.
+        known = [n.name for n in snapshot.nodes if n.name in busy or not n.draining]
+        quiet = [n for n in known if silence[n] > self._patience / WRONG_CLOCK**2]
+        if len(known) >= 3 and len(quiet) > len(known) / 2:
+            return
+        for task in snapshot.tasks:
             if task.node in lost and task.state.placed:
                 text = f"{task.uid} is still on {task.node}, which is lost"
                 raise Broken("lost nodes are left", text, task.uid)
@@ -122,7 +132,7 @@ class DataStays(Checker):
         self._where: dict[str, str] = {}
 
     def store_replaced(self) -> None:
-        self._where = {v.name: v.node for v in self.ordeal.store.load().volumes.values()}
+        self._where = {v.name: v.node for v in self.ordeal.store.content.volumes.values()}
 
     def saved(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -131,6 +141,8 @@ class DataStays(Checker):
                     if self._where.setdefault(name, record.node) != record.node:
                         text = f"{record.uid} is placed on {record.node}, {name} is elsewhere"
                         raise Broken("data stays", text, record.uid)
+            elif isinstance(record, Forget) and record.kind == "volume":
+                self._where.pop(record.key, None)
 
 
 class DrainsEnd(Checker):
@@ -140,13 +152,12 @@ class DrainsEnd(Checker):
         super().__init__(ordeal)
         self._since: dict[tuple[str, str], float] = {}
 
-    def full(self, now: float) -> None:
-        snapshot = self.ordeal.snapshot
-        if snapshot is None or now - self.ordeal.disturbed < MOVE_SECONDS:
+    def full(self, now: float, known: Snapshot | None) -> None:
+        if known is None or now - self.ordeal.disturbed < MOVE_SECONDS:
             self._since.clear()
             return
         since = self._since
-        self._since = {key: since.get(key, now) for key in _held_up(snapshot)}
+        self._since = {key: since.get(key, now) for key in _held_up(known)}
         for (job, service), at in self._since.items():
             if now - at > MOVE_SECONDS:
                 raise Broken("drains end", f"nothing of {job}/{service} is moved", job)
@@ -175,6 +186,8 @@ def _is_up(task: Task, now: float) -> bool:
 class StrangersAreStrange(Checker):
     """What a manager placed itself, it never takes for a container that it does not know."""
 
+    actors = MANAGER
+
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         self._placed: set[tuple[str, int, str]] = set()
@@ -184,7 +197,7 @@ class StrangersAreStrange(Checker):
         self._placed.clear()
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if actor == MANAGER and isinstance(message, Report):
+        if isinstance(message, Report):
             reported = {(fact.uid, fact.attempt, message.node) for fact in message.facts}
             self._strange |= reported - self._placed
 
@@ -193,9 +206,8 @@ class StrangersAreStrange(Checker):
             if isinstance(record, Task) and record.state.placed and record.node is not None:
                 self._placed.add((record.uid, record.attempt, record.node))
 
-    def full(self, now: float) -> None:
-        snapshot = self.ordeal.snapshot
-        for node, fact in () if snapshot is None else snapshot.unknown:
+    def full(self, now: float, known: Snapshot | None) -> None:
+        for node, fact in () if known is None else known.unknown:
             if (fact.uid, fact.attempt, node) in self._placed - self._strange:
                 text = f"attempt {fact.attempt} of {fact.uid} on {node} was placed there"
                 raise Broken("strangers are strange", text, fact.uid)

@@ -36,7 +36,7 @@ def draw_plan(scenario: FaultScenario, seed: int) -> list[Fault]:
     faults = []
     for kind, rate in scenario.rates.items():
         draw = Random(f"{seed} faults {kind}")
-        shortest, longest = KINDS[kind].lasts
+        shortest, longest = (scenario.stretch * seconds for seconds in KINDS[kind].lasts)
         at, number = 0.0, 0
         while (at := at + draw.expovariate(rate / SECONDS_PER_HOUR)) < scenario.seconds:
             lasts = min(draw.uniform(shortest, longest), scenario.seconds - at)

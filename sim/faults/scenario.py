@@ -6,7 +6,7 @@ Named ones ship in `sim/faults/scenarios/`. Which faults there are is told by `s
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -26,6 +26,12 @@ def _known(kind: str) -> str:
     return kind
 
 
+Sort = Literal[
+    "plain", "batch", "failing", "fenced", "pinned", "global", "slow", "flapping"
+]  # what each is stands in `sim.faults.user`
+SORTS: tuple[Sort, ...] = (
+    "plain", "plain", "batch", "failing", "fenced", "pinned", "global", "slow"
+)  # fmt: skip
 KindName = Annotated[str, AfterValidator(_known)]
 
 
@@ -34,6 +40,7 @@ class Work(Description):
 
     jobs: Count = 8
     instances: Count = 4  # of one service, at most
+    sorts: tuple[Sort, ...] = SORTS  # of services and jobs; one named twice comes twice as often
     backoff_seconds: Seconds = 8.0  # the longest delay before a failed task is placed anew
     defaults: bool = False  # restart and reschedule policies as shipped, instead of quick ones
 
@@ -50,6 +57,8 @@ class FaultScenario(Description):
     seconds: Positive = 300.0  # virtual, in which faults strike
     reports_per_second: Positive = 50.0
     drift: Share = 0.0  # clocks run wrong by up to this share
+    backup_seconds: Positive = 20.0  # between copies of the store, of which the last ten are kept
+    stretch: Positive = 1.0  # faults last so many times as long as they do by themselves
     kept_per_node: Annotated[int, Field(strict=True, ge=0)] = 5
     network: Weather = Weather()
     work: Work = Work()

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from cube.fleet import suits
 from cube.messages import MANAGER, Snapshot
+from cube.spec import Demand
 from cube.task import NodeState, State, Task
 from sim.faults.placing import placeable
 
@@ -25,7 +27,7 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
     if ordeal.user.waiting:
         return [(f"{ordeal.user.waiting} requests are not answered", "")]
     snapshot = ordeal.world.core(MANAGER).snapshot()
-    has_room = set(placeable(snapshot))
+    has_room = {task.uid for task in placeable(snapshot)}
     runs = _runs(ordeal)
     tasks = {task.uid: task for task in snapshot.tasks}
     wrong = [(f"{node.name} is {node.state}", node.name) for node in snapshot.nodes
@@ -78,7 +80,8 @@ def _starts_slowly(task: Task) -> bool:
 def _jobs(ordeal: Ordeal, snapshot: Snapshot) -> list[Wrong]:
     """Does each job have exactly the tasks that its newest version asks for?"""
     wrong: list[Wrong] = []
-    rows = {row.info.name for row in snapshot.rows}
+    known = {node.name for node in snapshot.nodes}
+    nodes = [row.info for row in snapshot.rows if row.info.name in known]
     of_job: dict[str, list[Task]] = defaultdict(list)
     for task in snapshot.tasks:
         of_job[task.job].append(task)
@@ -92,7 +95,9 @@ def _jobs(ordeal: Ordeal, snapshot: Snapshot) -> list[Wrong]:
         for spec in job.spec.services:
             if spec.kind.is_batch:
                 continue
-            wanted = sorted(rows) if spec.kind.is_global else _numbers(spec.instances)
+            wanted = _numbers(spec.instances)
+            if spec.kind.is_global:
+                wanted = sorted(n.name for n in nodes if suits(n, Demand.of(job.spec, spec)))
             failed = {t.index for t in tasks if t.state.final}
             if sorted({*live, *failed} & set(wanted)) != wanted or not set(live) <= set(wanted):
                 wrong.append((f"{job.name} has {live}, wants {wanted}", job.name))

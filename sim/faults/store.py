@@ -30,6 +30,11 @@ class FaultyStore(MemoryStore):
             self._failing.pop()
 
     @property
+    def content(self) -> Saved:
+        """What is durable now: to be looked at, not to be kept."""
+        return self._saved
+
+    @property
     def failing(self) -> bool:
         """Does it fail now?"""
         return bool(self._failing)

@@ -24,12 +24,14 @@ AT_ONE_MOMENT = (
 class AnsweredOnce(Checker):
     """A request that is sent again gets the answer that was saved, and does nothing more."""
 
+    actors = MANAGER
+
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         self._answers: dict[str, Answer] = {}
 
     def store_replaced(self) -> None:
-        self._answers = dict(self.ordeal.store.load().answers)
+        self._answers = dict(self.ordeal.store.content.answers)
 
     def saved(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -40,8 +42,6 @@ class AnsweredOnce(Checker):
                     raise Broken("requests are done once", text)
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if actor != MANAGER:
-            return
         for effect in effects:
             if (
                 isinstance(effect, Send)

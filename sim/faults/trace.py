@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from cube.messages import Assign, Placed, Report, RunDue, Save
+from cube.messages import Assign, Fact, Placed, Report, RunDue, Save, Wanted
 from cube.task import Task
 
 MICROS = 1_000_000
+T = TypeVar("T")
 
 
 class Trace:
@@ -17,6 +19,7 @@ class Trace:
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
         self._tasks: set[str] = set()
+        self._listed: dict[object, tuple[tuple[Any, ...], str]] = {}
 
     @property
     def tasks(self) -> int:
@@ -25,30 +28,46 @@ class Trace:
 
     def note(self, actor: str, message: Any, now: float) -> None:
         """A message was handled."""
-        match message:
-            case Report():
-                facts = [(f.uid, f.attempt, f.restart, int(f.phase)) for f in message.facts]
-                what = f"{message.node} {message.seq} {message.whole} {facts}"
-            case Assign():
-                tasks = [(w.uid, w.attempt, w.run) for w in message.tasks]
-                what = f"{message.generation[1:]} {tasks}"
-            case Placed():
-                what = str([(d.uid, d.row) for d in message.decisions])
-            case RunDue():
-                what = str(message.key)
-            case _:
-                what = ""
-        line = f"{round(now * MICROS)} {actor} {type(message).__name__} {what}\n"
-        self._hash.update(line.encode())
+        kind = type(message)
+        if kind is Report:
+            facts = self._list((message.node, message.whole), message.facts, _fact)
+            what = f"{message.node} {message.seq} {message.whole} {facts}"
+        elif kind is Assign:
+            what = f"{message.generation[1:]} {self._list(actor, message.tasks, _wanted)}"
+        elif kind is Placed:
+            what = str([(d.uid, d.row) for d in message.decisions])
+        elif kind is RunDue:
+            what = str(message.key)
+        else:
+            what = ""
+        self._hash.update(f"{round(now * MICROS)} {actor} {kind.__name__} {what}\n".encode())
 
     def saved(self, save: Save) -> None:
         """The manager decided something."""
         for record in save.records:
             if isinstance(record, Task):
-                self._tasks.add(record.uid)
-                line = f"{record.uid} {record.state} {record.node} {record.attempt}\n"
+                uid = record.uid
+                self._tasks.add(uid)
+                line = f"{uid} {record.state} {record.node} {record.attempt}\n"
                 self._hash.update(line.encode())
 
     def hexdigest(self) -> str:
         """Of all so far."""
         return self._hash.hexdigest()
+
+    def _list(
+        self, about: object, things: tuple[T, ...], told: Callable[[T], tuple[object, ...]]
+    ) -> str:
+        """What is listed about a node, as text: most of the time, what was listed before."""
+        latest = self._listed.get(about)
+        if latest is None or latest[0] != things:
+            latest = self._listed[about] = (things, str([told(thing) for thing in things]))
+        return latest[1]
+
+
+def _fact(fact: Fact) -> tuple[object, ...]:
+    return (fact.uid, fact.attempt, fact.restart, int(fact.phase))
+
+
+def _wanted(wanted: Wanted) -> tuple[object, ...]:
+    return (wanted.uid, wanted.attempt, wanted.run)

@@ -22,7 +22,7 @@ from cube.spec import (
     Spread,
     TaskSpec,
 )
-from sim.faults.scenario import Work
+from sim.faults.scenario import Sort, Work
 from sim.faults.world import FaultyWorld
 
 REPEAT_SECONDS = 2.0
@@ -46,9 +46,20 @@ class User:
         self._work = work
         self._open: dict[str, tuple[str, Callable[[Reply], None], Any]] = {}  # by request
         self._drains: dict[str, bool] = {}
+        self.drains: dict[str, bool] = {}  # what was told of each node last
         self.busy: set[str] = set()  # jobs with a request that is not answered
         self._count = 0
         self._draw = Random(f"{seed} users")
+        self._sorts: dict[Sort, Callable[[Random], TaskSpec]] = {
+            "plain": self._plain,
+            "batch": self._batch,
+            "failing": self._failing,
+            "fenced": self._fenced,
+            "flapping": self._flapping,
+            "pinned": self._pinned,
+            "global": self._global,
+            "slow": self._slow,
+        }
         world.on_reply("edge/user", self._answered)
 
     # --- what they do ---
@@ -65,7 +76,7 @@ class User:
         name = f"job-{draw.randrange(self._work.jobs)}"
         if self.asked.get(name) is None:
             name = f"job-{len(self.asked) % self._work.jobs}"
-        self._submit(JobSpec(name, (self._some_spec(draw),)))
+        self.submit_job(JobSpec(name, (self._some_spec(draw),)))
 
     def scale(self, draw: Random) -> None:
         """Change how many instances a job has."""
@@ -75,35 +86,37 @@ class User:
         (task,) = spec.services
         if not task.pinning_mounts and not task.kind.is_global:
             count = draw.randint(0, self._work.instances)
-            self._submit(replace(spec, services=(replace(task, instances=count),)))
+            self.submit_job(replace(spec, services=(replace(task, instances=count),)))
 
     def repeat(self, draw: Random) -> None:
         """Submit the same once more; sometimes, run finished batch tasks again."""
         spec = self._some_job(draw)
         if spec is not None:
-            self._submit(spec, again=draw.random() < 0.5)
+            self.submit_job(spec, again=draw.random() < 0.5)
 
     def stop(self, draw: Random) -> None:
         """Stop a job."""
         spec = self._some_job(draw)
         if spec is not None:
             name = spec.name
-            self._ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
+            self.ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
 
     def remove(self, draw: Random) -> None:
         """Stop a job and forget it."""
         spec = self._some_job(draw)
         if spec is not None:
             name = spec.name
-            self._ask(name, lambda r: Remove(r, name, "edge/user", force=True), self._removed)
+            self.ask(name, lambda r: Remove(r, name, "edge/user", force=True), self._removed)
 
-    def drain(self, node: str, *, on: bool) -> None:
+    def drain(self, node: str, *, on: bool, within: float | None = None) -> None:
         """Drain a node, or enable it again; the latest word on a node is the one that is sent."""
         self._drains[node] = on
-        self._ask(f"node {node}", lambda r: Drain(r, node, "edge/user", on), self._drained)
+        self.ask(f"node {node}", lambda r: Drain(r, node, "edge/user", on, within), self._drained)
 
     def _drained(self, reply: Reply) -> None:
         asked = self._open[reply.request][2]
+        if reply.status in ("ok", "unchanged"):
+            self.drains[asked.node] = asked.on
         on = self._drains[asked.node]
         if on is not asked.on:  # somebody changed their mind meanwhile
             self._world.call_at(self._world.now(), lambda: self.drain(asked.node, on=on))
@@ -111,6 +124,7 @@ class User:
     def forget(self) -> None:
         """The store is not what it was: what users were told before holds no longer."""
         self.told.clear()
+        self.drains.clear()
 
     @property
     def waiting(self) -> int:
@@ -119,12 +133,14 @@ class User:
 
     # --- asking ---
 
-    def _submit(self, spec: JobSpec, *, again: bool = False) -> None:
+    def submit_job(self, spec: JobSpec, *, again: bool = False) -> None:
+        """Submit this very job."""
+
         def told(reply: Reply) -> None:
             if reply.status in ("created", "changed", "unchanged"):
                 self.told[spec.name] = Told(spec)
 
-        if self._ask(spec.name, lambda r: Submit(r, spec, "edge/user", again), told):
+        if self.ask(spec.name, lambda r: Submit(r, spec, "edge/user", again), told):
             self.asked[spec.name] = spec
 
     def _stopped(self, reply: Reply) -> None:
@@ -137,7 +153,7 @@ class User:
         if reply.status in ("ok", "not-found"):
             self.told[name] = Told(None)
 
-    def _ask(self, job: str, make: Callable[[str], Any], told: Callable[[Reply], None]) -> bool:
+    def ask(self, job: str, make: Callable[[str], Any], told: Callable[[Reply], None]) -> bool:
         """Ask until there is an answer.
 
         One request per job at a time: nobody could say which of two came first.
@@ -171,9 +187,7 @@ class User:
         return self.asked[draw.choice(names)] if names else None
 
     def _some_spec(self, draw: Random) -> TaskSpec:
-        make = draw.choice((self._plain, self._plain, self._batch, self._failing, self._fenced,
-                            self._pinned, self._global, self._slow))  # fmt: skip
-        spec = make(draw)
+        spec = self._sorts[draw.choice(self._work.sorts)](draw)
         cpu, memory = draw.choice(((100, 128), (300, 512), (700, 1024), (1500, 2048)))
         return replace(
             spec,
@@ -195,6 +209,12 @@ class User:
         """A service of which two instances must never run at once."""
         labels = (("cube.sim.stop", "0.5"),)
         return self._service(draw, on_disconnect="stop", labels=labels)
+
+    def _flapping(self, draw: Random) -> TaskSpec:
+        """One of these that fails now and then, and is long in starting again."""
+        spec = self._fenced(draw)
+        labels = (*spec.labels, ("cube.sim.seconds", f"{draw.uniform(5, 20):.3f}"))
+        return replace(spec, labels=labels, restart=RestartPolicy("any", None, 60.0, 12.0))
 
     def _pinned(self, draw: Random) -> TaskSpec:
         """A service with data on one node."""

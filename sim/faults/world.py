@@ -7,10 +7,12 @@ The cores know nothing of it: an actor sees its own machine's clock and whatever
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from cube.actor import Core, CoreActor, Keeper, Letter, is_edge
 from cube.messages import MANAGER, SCHEDULER, Effect, Send
+from sim.faults.engine import Fate
 from sim.network import Network
 from sim.world import SimCore, SimWorld
 
@@ -21,6 +23,7 @@ class Crashed(Exception):
     """An actor's process died in the middle of what it did."""
 
 
+@cache
 def machine_of(actor: str) -> str:
     """The machine on which an actor lives."""
     return CONTROL if actor in (MANAGER, SCHEDULER) or is_edge(actor) else actor.partition("/")[2]
@@ -48,9 +51,8 @@ class Machine:
 
     def deliver(self, sender: str, effect: Send, life: int | None) -> None:
         """Timers run by this machine's clock."""
-        if effect.after:
-            effect = Send(effect.to, effect.message, effect.after / self._rate)
-        self._world.deliver(sender, effect, life)
+        to, message, after = effect
+        self._world.carry(sender, to, Letter(message, life), after / self._rate)
 
     def handled(
         self, name: str, life: int, now: float, message: Any, effects: list[Effect]
@@ -76,7 +78,7 @@ class FaultyWorld(SimWorld):
     def __init__(self, network: Network, clock: Callable[[str], tuple[float, float]]) -> None:
         super().__init__()
         self.network = network
-        self.frozen: dict[str, list[tuple[str, Letter]]] = {}  # machine: what waits for its thaw
+        self.frozen: dict[str, list[Letter]] = {}  # actor: what waits for its thaw
         self.crash_between: list[str] = []  # faults: the manager dies between save and send
         self.on_crash: Callable[[str], None] = lambda name: None
         self.after_event: Callable[[], None] = lambda: None
@@ -106,23 +108,23 @@ class FaultyWorld(SimWorld):
         assert timeout.callbacks is not None
         timeout.callbacks.append(lambda _: call())
 
-    def freeze(self, machine: str) -> None:
-        """Stop its worker's process in mid-air; its containers go on."""
-        self.frozen.setdefault(machine, [])
+    def freeze(self, actor: str) -> None:
+        """Stop its process in mid-air."""
+        self.frozen.setdefault(actor, [])
 
-    def thaw(self, machine: str) -> None:
+    def thaw(self, actor: str) -> None:
         """Let it go on, with all that has arrived meanwhile."""
-        for to, letter in self.frozen.pop(machine, ()):
-            self._post(to, letter, 0.0)
+        for letter in self.frozen.pop(actor, ()):
+            self._post(actor, letter, 0.0)
 
-    def deliver(self, sender: str, effect: Send, life: int | None) -> None:
+    def carry(self, sender: str, to: str, letter: Letter, after: float) -> None:
         """Let one message take its way: locally, or through whatever the network is now."""
-        a, b = machine_of(sender), machine_of(effect.to)
+        a, b = machine_of(sender), machine_of(to)
         if a == b:
-            self._post(effect.to, Letter(effect.message, life), effect.after)
+            self._post(to, letter, after)
             return
         for delay in self.network.delays(a, b):
-            self._post(effect.to, Letter(effect.message, life), effect.after + delay)
+            self._post(to, letter, after + delay)
 
     def saved(self, name: str) -> None:
         """Die here, if that was decided: what is saved is saved, what was to be sent is lost."""
@@ -142,11 +144,10 @@ class FaultyWorld(SimWorld):
         return machine
 
     def _hand_over(self, to: str, letter: Letter) -> None:
-        if self.frozen and to.startswith("worker/"):
-            held = self.frozen.get(machine_of(to))
-            if held is not None:
-                held.append((to, letter))
-                return
+        held = self.frozen.get(to)
+        if held is not None and not isinstance(letter.message, Fate):
+            held.append(letter)
+            return
         try:
             super()._hand_over(to, letter)
         except Crashed:

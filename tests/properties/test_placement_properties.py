@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from cube.fleet import Fleet, Floats, Rows
 from cube.messages import NodeInfo, NodeRow, Question
 from cube.placement import Placer
-from cube.policies import EpvmPaper, Policy, make_policy, policy
-from cube.spec import Constraint, Demand, Spread
+from cube.policies import EpvmPaper, Fgd, Policy, make_policy, policy
+from cube.spec import Constraint, Demand, GpuNeed, Spread
 
 ZONE = "node.labels.zone"
+MODELS = ("T4", "A10")
 OWN = ("epvm", "epvm(base=1.54)", "epvm-paper", "epvm-book", "round-robin", "greedy", "best-fit",
-       "worst-fit", "first-fit", "random(seed=3)")  # fmt: skip
+       "worst-fit", "first-fit", "random(seed=3)", "dot-product", "hybrid", "fgd",
+       "fgd(rounded=True)", "nomad-binpack", "least-allocated", "most-allocated",
+       "two-choices(choices=3)")  # fmt: skip
 ROW_LOCAL = tuple(name for name in OWN if make_policy(name).row_local)
 
 
@@ -30,17 +33,34 @@ def curved(fleet: Fleet, task: Demand, rows: Rows, *, weight: float = 0.3) -> Fl
 
 
 def new_policy(name: str) -> Policy:
-    return curved() if name == "own" else make_policy(name)
+    made = curved() if name == "own" else make_policy(name)
+    if isinstance(made, Fgd):
+        made.expect(TYPICAL)
+    return made
 
 
+TYPICAL = {
+    Demand(100, 0): 3,
+    Demand(200, 0, gpu=GpuNeed(1)): 4,
+    Demand(100, 0, gpu=GpuNeed(1, 300)): 5,
+    Demand(400, 0, gpu=GpuNeed(1, 400, ("T4", "H100"))): 2,
+    Demand(300, 0, gpu=GpuNeed(2)): 1,
+}
 sizes = st.tuples(st.integers(1, 8), st.integers(0, 8), st.integers(0, 2))
 nodes = st.builds(
-    lambda size, zone, host, center: NodeInfo(
+    lambda size, zone, host, center, gpus: NodeInfo(
         "?", 500 * size[0], 512 * size[1], 100 * size[2], host, center,
-        (("zone", zone),) if zone else (),
+        (("zone", zone),) if zone else (), gpus=gpus,
     ),
     sizes, st.sampled_from(["", "a", "b"]), st.sampled_from(["", "", "h1"]),
     st.sampled_from(["dc1", "dc2"]),
+    st.sampled_from([(), (), ("T4",), ("T4", "A10", "T4"), ("", "A10", "A10")]),
+)  # fmt: skip
+needs = st.sampled_from(
+    [
+        None, None, None, GpuNeed(1), GpuNeed(2), GpuNeed(1, 300), GpuNeed(1, 550),
+        GpuNeed(1, models=("A10",)), GpuNeed(1, 400, ("T4", "H100")),
+    ]
 )  # fmt: skip
 fleets = st.lists(nodes, min_size=1, max_size=12)
 spreads = st.builds(
@@ -49,9 +69,9 @@ spreads = st.builds(
     st.sampled_from(["node", "datacenter", ZONE]),
 )
 demands = st.builds(
-    lambda size, ports, constraints, centers, service, spread, most: Demand(
+    lambda size, ports, constraints, centers, service, spread, most, gpu: Demand(
         100 * size[0], 128 * size[1], 50 * size[2], ports, constraints, centers, None,
-        service, spread, most if service else None,
+        service, spread, most if service else None, gpu,
     ),
     sizes,
     st.sampled_from([(), (), (), ((80, "tcp"),), ((80, "tcp"), (443, "tcp"))]),
@@ -60,6 +80,7 @@ demands = st.builds(
     st.sampled_from(["", "j/s", "j/t"]),
     spreads,
     st.sampled_from([None, None, 1, 2]),
+    needs,
 )  # fmt: skip
 runners_up = st.sampled_from([0, 20])  # large fleets name none, and take a shorter way
 
@@ -103,7 +124,7 @@ def allowed(fleet: Fleet, demand: Demand, held: Counter[int]) -> list[int]:
 # --- picks -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*OWN, "own"])
+@pytest.mark.parametrize("name", [*(name for name in OWN if "choices" not in name), "own"])
 @settings(max_examples=40)
 @given(infos=fleets, asked=st.lists(demands, min_size=1, max_size=12), runners_up=runners_up)
 def test_a_pick_is_feasible_and_never_beaten(
@@ -204,14 +225,49 @@ def test_take_and_give_are_inverse_exactly(
 ) -> None:
     fleet = fleet_of(infos)
     before = fleet.changed_since(0)
-    taken = [(row % len(fleet), demand) for row, demand in moves]
-    for row, demand in taken:
-        fleet.take(row, demand)
-    assert int(fleet.cpu_used_milli.sum()) == sum(d.cpu_milli for _, d in taken)
+    taken = [(row % len(fleet), demand, some_devices(data, demand)) for row, demand in moves]
+    for row, demand, gpus in taken:
+        fleet.take(row, demand, gpus)
+    assert int(fleet.cpu_used_milli.sum()) == sum(d.cpu_milli for _, d, _ in taken)
+    assert int(fleet.gpu_used_milli.sum()) == sum(d.gpu_milli for _, d, _ in taken)
     assert int(fleet.tasks.sum()) == len(taken)
-    for row, demand in data.draw(st.permutations(taken)):
-        fleet.give(row, demand)
+    copy = copy_of(fleet)
+    assert copy.changed_since(0) == fleet.changed_since(0)
+    assert np.array_equal(copy.gpu_free_milli, fleet.gpu_free_milli)
+    for row, demand, gpus in data.draw(st.permutations(taken)):
+        fleet.give(row, demand, gpus)
     assert fleet.changed_since(0) == before
+
+
+def some_devices(data: st.DataObject, demand: Demand) -> tuple[int, ...]:
+    """As many as needed, whether they are there and free or not: what is found running may be."""
+    if demand.gpu is None:
+        return ()
+    return tuple(data.draw(st.permutations(range(4)))[: demand.gpu.count])
+
+
+@given(infos=fleets, asked=st.lists(demands, max_size=30), data=st.data())
+def test_no_device_is_promised_twice(
+    infos: list[NodeInfo], asked: list[Demand], data: st.DataObject
+) -> None:
+    fleet = fleet_of(infos)
+    placer = Placer(fleet, make_policy(data.draw(st.sampled_from(OWN))))
+    live: list[tuple[int, Demand, tuple[int, ...]]] = []
+    for demand in asked:
+        (decision,) = placer.place((Question(demand, ("t",)),), (0,))
+        if decision.row is not None:
+            assert len(set(decision.gpus)) == (demand.gpu.count if demand.gpu else 0)
+            live.append((decision.row, demand, decision.gpus))
+        if live and data.draw(st.booleans()):
+            placer.free(*live.pop(data.draw(st.integers(0, len(live) - 1))))
+        held: Counter[tuple[int, int]] = Counter()
+        for row, other, gpus in live:
+            for device in gpus:
+                assert fleet.info(row).gpus[device] in ((other.gpu and other.gpu.models) or MODELS)
+                held[row, device] += other.gpu.milli if other.gpu else 0
+        assert max(held.values(), default=0) <= 1000
+        for (row, device), milli in held.items():
+            assert fleet.devices.free_of(row)[device] == 1000 - milli
 
 
 # --- caching -----------------------------------------------------------------------------
@@ -247,13 +303,13 @@ def test_cached_scores_are_the_fresh_ones_bit_for_bit(
 ) -> None:
     fleet, made = fleet_of(infos), new_policy(name)
     cached = Placer(fleet, made, shapes=3, runners_up=runners_up)
-    live: list[tuple[int, Demand]] = []
+    live: list[tuple[int, Demand, tuple[int, ...]]] = []
     for step, number in steps:
         row = number % len(fleet)
         match step:
             case "place":
                 demand = shapes[number]
-                present = Counter(r for r, d in live if d.service == demand.service)
+                present = Counter(r for r, d, _ in live if d.service == demand.service)
                 fresh = new_policy(name)
                 if isinstance(made, EpvmPaper):  # what it has discovered is its state
                     fresh = EpvmPaper(made.max_jobs)
@@ -262,9 +318,9 @@ def test_cached_scores_are_the_fresh_ones_bit_for_bit(
                 )
                 question = Question(demand, ("",), tuple(present.items()))
                 (decision,) = cached.place((question,), (0,))
-                assert replace(decision, policy="") == replace(expected, policy="")
+                assert replace(decision, policy="", gpus=()) == replace(expected, policy="")
                 if decision.row is not None:
-                    live.append((decision.row, demand))
+                    live.append((decision.row, demand, decision.gpus))
             case "free" if live:
                 cached.free(*live.pop(number % len(live)))
             case "close":

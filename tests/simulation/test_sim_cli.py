@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from sim.__main__ import main, split
-from sim.files import TASK_COLUMNS
 from sim.metrics import GRID, METRICS
 from sim.scenario import read, written
+from sim.schema import TASKS
 from tests.experiments import small
 
 
@@ -39,7 +39,7 @@ def test_run_says_what_happened_and_writes_it(scenario, tmp_path):
         assert word in result.output
     assert "60 completed of 60" in result.output
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["schema_version"] == 1
+    assert summary["schema_version"] == 2
     assert summary["trace_hash"] in result.output
     assert set(summary["metrics"]) == {metric.key for metric in METRICS}
     assert sorted(path.name for path in out.iterdir()) == [
@@ -52,7 +52,7 @@ def test_the_tables_of_a_run(scenario, tmp_path):
     called("run", "--scenario", scenario, "--out", tmp_path / "out")
     with gzip.open(tmp_path / "out" / "tasks.csv.gz", "rt") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == TASK_COLUMNS
+    assert tuple(rows[0]) == tuple(column.name for column in TASKS)
     assert len(rows) == 60
     for row in rows:
         assert row["state"] == "completed"

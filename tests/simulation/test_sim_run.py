@@ -13,7 +13,7 @@ import sim
 from cube.policies import policy_names
 from sim import experiment
 from sim.errors import InputError, PolicyFailed
-from sim.metrics import waits
+from sim.metrics import Window
 from sim.observation import NEVER, STATES
 from sim.workload import Shape, Workload
 from tests.experiments import small
@@ -43,7 +43,7 @@ def test_a_task_runs_as_long_as_the_workload_says():
     for delays in (starting, running):
         assert delays.min() >= -10  # the report of a start may take longer than that of the end
         assert delays.max() < 3_000_000
-    assert (waits(seen) >= 0).all()
+    assert (Window(seen).wait_seconds >= 0).all()
 
 
 def test_tasks_fail_as_the_workload_says():

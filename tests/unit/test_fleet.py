@@ -159,7 +159,7 @@ def test_columns_grow_and_cannot_be_written_to() -> None:
 
 def test_kinds_number_the_capacities() -> None:
     fleet = fleet_of(SMALL, replace(SMALL, name="b", cpu_milli=1), replace(SMALL, name="c"))
-    assert fleet.kinds == [(4000, 8192, 1000), (1, 8192, 1000)]
+    assert fleet.kinds == [(4000, 8192, 1000, 0), (1, 8192, 1000, 0)]
     assert fleet.kind.tolist() == [0, 1, 0]
 
 

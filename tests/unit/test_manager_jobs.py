@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
-from cube.messages import NodeInfo, Remove, Stop, StoreDown, Submit
-from cube.spec import Constraint, Dependency, JobSpec, Kind, Mount, TaskSpec
+from cube.messages import Drain, Fact, NodeInfo, Phase, Remove, Stop, StoreDown, Submit
+from cube.spec import (
+    Constraint,
+    Dependency,
+    JobSpec,
+    Kind,
+    Mount,
+    ReschedulePolicy,
+    TaskSpec,
+)
 from cube.task import State
 from tests.managers import WEB, Driver, asked, ended, placed_and_running, running, stopped
 
@@ -214,3 +222,57 @@ def test_answers_and_forgotten_tasks_are_remembered_within_a_bound(
         d.tell(Stop(f"stop-{i}", "shop"))
     ledger = d.manager._ledger
     assert (len(ledger.answers), len(ledger.forgotten)) == (2, 2)
+
+
+def version(number: int, **fields: Any) -> TaskSpec:
+    return replace(SMALL, instances=3, environment=(("VERSION", str(number)),), **fields)
+
+
+def all_up(d: Driver) -> None:
+    for _ in range(3):
+        for name in ("node-1", "node-2"):
+            here = [t for t in d.look().tasks if t.node == name and t.state.placed]
+            d.report(name, *[stopped(t) if t.state is State.STOPPING else running(t) for t in here])
+        d.pass_time(1)
+
+
+def half_rolled_out(d: Driver) -> None:
+    """Of three instances the first has the second version."""
+    d.answer(d.submit(version(1)), 0, 1, 1)
+    all_up(d)
+    again(d, version(2))
+    d.answer(d.report("node-1", stopped(d.task())), 0)
+    d.report("node-1", running(d.task()), whole=False)
+    assert [str(t.state) for t in d.look().tasks] == ["running", "running", "running"]
+
+
+def test_roll_out_waits_for_a_moved_instance_that_the_newest_version_did_not_touch() -> None:
+    d = Driver()
+    half_rolled_out(d)
+    d.tell(Drain("drain", "node-1"))
+    d.pass_time(1)
+    third = replace(version(2), reschedule=ReschedulePolicy(5))  # only around the container
+    again(d, third, request="third")
+    all_up(d)  # it stops on node-1, and waits for a place
+    assert states(d) == {
+        "shop/web/1": "pending",
+        "shop/web/2": "running",
+        "shop/web/3": "running",
+    }
+
+
+def test_roll_out_halts_at_an_instance_of_an_earlier_version_that_still_fails() -> None:
+    d = Driver()
+    half_rolled_out(d)
+    fact = ended(d.task(), 1, final=False, charged=True, retry_at=d.now + 15, failures=(d.now,))
+    d.report("node-1", fact, whole=False)
+    d.pass_time(1)
+    assert d.look().jobs[0].halted
+    again(d, replace(version(2), reschedule=ReschedulePolicy(5)), request="third")
+    d.pass_time(1)
+    assert "shop/web/1 did not come up in version 3" in d.look().jobs[0].halted
+    assert states(d)["shop/web/2"] == "running"
+    d.report("node-1", Fact(d.task().uid, 2, 1, Phase.RUNNING), whole=False)
+    again(d, version(2), request="fourth")
+    d.pass_time(3)
+    assert states(d)["shop/web/2"] == "stopping"  # it recovered, so the roll-out goes on

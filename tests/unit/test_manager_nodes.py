@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cube.messages import Fact, Generation, Phase, Recover, Submit
-from cube.spec import JobSpec
+from cube.manager import ManagerOptions
+from cube.messages import Fact, Generation, Phase, Recover, Remove, Stop, Submit
+from cube.spec import JobSpec, Kind
 from cube.task import HostPort, NodeState, State
-from tests.managers import CLUSTER, WEB, Driver, assigns, placed_and_running, running
+from tests.managers import (
+    CLUSTER,
+    WEB,
+    Driver,
+    assigns,
+    ended,
+    placed_and_running,
+    running,
+    stopped,
+)
 
 STRAY = Fact("old/web/1@5", 1, 0, Phase.RUNNING, size=(1000, 100, 0))
 
@@ -61,6 +71,28 @@ def test_recovery_removes_what_the_operator_saw_and_nothing_that_comes_later() -
     assert assign.keep == (later.uid,)
 
 
+def test_unknown_copy_of_a_forgotten_task_stays_unknown_to_the_next_manager() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    d.report("node-2", replace(running(task), attempt=2))  # of a store that is lost
+    d.tell(Remove("remove", "shop", force=True))
+    d.report("node-1", stopped(task))
+    assert not d.look().tasks
+    d.restart()
+    (assign,) = assigns(d.report("node-2", replace(running(task), attempt=2))).values()
+    assert assign.keep == (task.uid,)
+
+
+def test_copy_of_an_ended_task_on_another_node_is_unknown() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    d.tell(Stop("stop", "shop"))
+    d.report("node-1", stopped(task))
+    assert d.task().state is State.STOPPED
+    (assign,) = assigns(d.report("node-2", running(task))).values()
+    assert assign.keep == (task.uid,)
+
+
 def test_old_copy_is_not_taken_for_the_new_version_when_its_node_returns() -> None:
     d = Driver(nodes=3)
     task = placed_and_running(d)
@@ -112,3 +144,24 @@ def test_failure_that_a_restarted_worker_tells_piece_by_piece_is_stored() -> Non
     d.report("node-1", end)
     d.report("node-1", replace(end, failures=(99.0,), retry_at=115.0), whole=False)
     assert (d.task().failures, d.task().retry_at) == ((99.0,), 115.0)
+
+
+def test_large_cluster_answers_changes_together_within_the_time_they_are_told_again() -> None:
+    options = ManagerOptions(reports_per_second=1 / 30, kept_per_node=0)  # answers wait 1 s
+    d = Driver(nodes=1, options=options)
+    d.answer(d.submit(replace(WEB, kind=Kind.BATCH, instances=2)), 0, 0)
+    first, second = d.task("shop/web/1"), d.task("shop/web/2")
+    assert assigns(d.report("node-1", running(first), running(second), whole=False)) == {}
+    assert assigns(d.report("node-1", ended(first), whole=False)) == {}
+    (assign,) = assigns(d.pass_time(1)).values()
+    assert (assign.answers, [w.uid for w in assign.tasks]) == ((1, d.seq), [second.uid])
+    assert assigns(d.pass_time(5)) == {}
+
+
+def test_large_cluster_gives_new_work_and_answers_whole_reports_at_once() -> None:
+    d = Driver(nodes=1, options=ManagerOptions(reports_per_second=1 / 30))
+    placed = assigns(d.answer(d.submit(WEB), 0))
+    assert [w.uid for w in placed["node-1"].tasks] == [d.task().uid]
+    d.report("node-1", running(d.task()), whole=False)
+    (assign,) = assigns(d.report("node-1", running(d.task()))).values()
+    assert assign.answers == (1, d.seq)

@@ -13,6 +13,7 @@ from cube.policies import make_policy
 from cube.spec import (
     Constraint,
     Dependency,
+    GpuNeed,
     HealthCheck,
     JobSpec,
     Kind,
@@ -92,6 +93,7 @@ OTHER = TaskSpec(
     cpu_milli=250,
     memory_mib=64,
     disk_mib=10,
+    gpu=GpuNeed(2),
     cpu_limit_milli=500,
     memory_limit_mib=128,
     constraints=(Constraint("node.name", "==", "node-1"),),

@@ -91,7 +91,9 @@ def test_one_record_of_every_kind_comes_back(store: Store) -> None:
 
 def test_the_latest_record_of_a_key_wins(store: Store) -> None:
     store.save([a_task(0, 1), Meta("epoch", "1"), Volume("v", "a", 1), JOB, an_answer(1)])
-    store.save([NodeMark("a", True, 1), NodeMark("a", False, 2)])
+    mark = NodeMark("a", False, 2, (("disk", "ssd"), ("zone", "a")), 12.5)
+    store.save([NodeMark("a", True, 1), mark, NodeMark("b", True, 2)])
+    store.save([Forget("node mark", "b", 3)])
     later = a_task(0, 2, State.STOPPED)
     job, answer = replace(JOB, stopped=True, revision=2), replace(an_answer(1), revision=2)
     store.save([later, Meta("epoch", "2"), Volume("v", "b", 2), job, answer])
@@ -101,7 +103,7 @@ def test_the_latest_record_of_a_key_wins(store: Store) -> None:
     assert saved.volumes["v"].node == "b"
     assert saved.jobs == {"shop": job}
     assert saved.answers == {"r1": answer}
-    assert saved.node_marks == {"a": NodeMark("a", False, 2)}
+    assert saved.node_marks == {"a": mark}
 
 
 def test_records_are_taken_in_order(store: Store) -> None:

@@ -189,7 +189,12 @@ def test_a_job_says_which_task_holds_it_up():
 
 def test_a_node_that_never_reported_offers_nothing():
     one, two = show_nodes(snapshot())
-    assert one["free"] == {"cpu_milli": 2500, "memory_mib": 7168, "disk_mib": 1000}
+    assert one["free"] == {
+        "cpu_milli": 2500,
+        "memory_mib": 7168,
+        "disk_mib": 1000,
+        "gpu_milli": 0,
+    }
     assert one["ports"] == ["8443/tcp"]
     assert two["state"] == "lost"
     assert not two["open"]

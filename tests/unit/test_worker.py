@@ -278,3 +278,23 @@ def test_fenced_task_runs_again_when_the_manager_still_wants_it() -> None:
     assert (report.facts[0].final, report.facts[0].charged) == (False, False)
     driver.tell(assign(wanted, answers=(1, report.seq)), 20.0)
     assert (20.0, RestartDue(key)) in [(round(at, 3), m) for at, m in driver.timers]
+
+
+def test_changes_are_told_again_later_where_reports_are_rare() -> None:
+    d = started()
+    d.tell(assign(WANTED, interval=100.0, lease=500.0, grace=515.0))
+    d.tell(Tick(), 1.0)
+    d.tell(Started(RunKey(UID, 1, 0), "abc"), 1.0)
+    assert reports(d.tell(Tick(), 10.9)) == []
+    (again,) = reports(d.tell(Tick(), 11.0))
+    assert [f.phase for f in again.facts] == [Phase.RUNNING]
+
+
+def test_one_timer_serves_all_that_is_due_when_it_rings() -> None:
+    d = running()
+    d.tell(assign(WANTED, answers=(1, 2)))
+    before = len(d.timers)
+    for number in range(3, 9):  # sick, told, answered, and so on
+        d.tell(Health(RunKey(UID, 1, 0), healthy=bool(number % 2)), 0.1)
+        d.tell(assign(WANTED, answers=(1, number)), 0.1)
+    assert len(d.timers) == before

@@ -11,6 +11,7 @@ from cube.messages import (
     Found,
     Health,
     Kill,
+    List,
     Listed,
     Phase,
     Progress,
@@ -26,6 +27,7 @@ from cube.spec import Kind
 from cube.worker.runs import Held, adopt
 from tests.workers import (
     ENGINE,
+    GEN,
     INFO,
     SIZE,
     SPEC,
@@ -65,6 +67,28 @@ def test_lease_holds_for_a_container_found_while_nobody_answers() -> None:
     found = Found(KEY, True, size=SIZE, on_disconnect="stop")
     driver.tell(Listed((found,), INFO), 0.0)
     assert FENCED in driver.tell(Tick(), 10.0)
+
+
+def test_start_under_a_lease_that_is_over_is_declined_for_good() -> None:
+    driver = started()
+    driver.tell(Tick(), 12.0)
+    late = replace(LEASED, uid="shop/web/2@7")
+    (report,) = reports(driver.tell(assign(late, tell_whole=True, answers=(1, 1)), 12.0))
+    assert (report.echoes, report.facts) == (GEN, ())  # its absence means that it is not there
+    renewed = assign(late, answers=(1, report.seq))  # so somebody else may have it by now
+    assert driver.tell(renewed, 12.5) == []
+    again = replace(late, attempt=2)
+    run = Send(ENGINE, Run(RunKey(late.uid, 2, 0), 1, late.spec))
+    assert run in driver.tell(assign(again, number=2, answers=(1, report.seq)), 13.0)
+
+
+def test_run_of_an_earlier_life_that_starts_late_is_stopped() -> None:
+    driver = started()  # the engine lists nothing of what it is about to start
+    again = replace(WANTED, restart=1)
+    driver.tell(assign(again))
+    assert Send(ENGINE, List()) in driver.tell(Started(KEY), 1.0)
+    listed = Listed((Found(KEY, True, size=SIZE),), INFO)
+    assert Send(ENGINE, Kill(KEY, 10.0)) in driver.tell(listed, 1.0)
 
 
 def test_end_of_the_lease_cuts_the_grace_of_a_stop_short() -> None:

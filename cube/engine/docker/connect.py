@@ -78,6 +78,7 @@ def describe(api: APIClient, url: str, info: NodeInfo, share: tuple[int, int]) -
         labels=info.labels,
         engine="docker",
         boot_id=(boot_id() if local else "") or str(about["ID"]),
+        gpus=sized.gpus,
     )
 
 

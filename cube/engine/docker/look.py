@@ -19,6 +19,7 @@ from cube.engine.docker.names import (
     ON_DISCONNECT,
     TASK,
     failures_of,
+    gpus_of,
     grace_of,
     label_filter,
     size_of,
@@ -120,6 +121,7 @@ def exited(
 def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found:
     """A container as `Listed` tells it: running, or ended so."""
     labels = labels_of(container)
+    gpus, gpu_milli = gpus_of(labels)
     return Found(
         key,
         running=end is None,
@@ -133,4 +135,6 @@ def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found
         on_disconnect=labels.get(ON_DISCONNECT, "keep"),
         stop_grace_seconds=grace_of(labels),
         failures=failures_of(labels),
+        gpus=gpus,
+        gpu_milli=gpu_milli,
     )

@@ -26,6 +26,8 @@ SPEC = "cube.spec"  # hash
 CPU = "cube.cpu_milli"
 MEMORY = "cube.memory_mib"
 DISK = "cube.disk_mib"
+GPUS = "cube.gpus"  # device numbers, or absent
+GPU = "cube.gpu_milli"  # thousandths of each of them
 ON_DISCONNECT = "cube.on_disconnect"
 GRACE = "cube.stop_grace_seconds"
 BOOT = "cube.boot"  # of the machine, when the container was made
@@ -62,7 +64,7 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
     """The user's labels and, never overridden by them, the identity of a run."""
     name = TaskName.parse(run.key.uid)
     spec = run.spec
-    users = {label: value for label, value in spec.labels if label != FAILURES}
+    users = {label: value for label, value in spec.labels if label not in (FAILURES, GPUS, GPU)}
     return {
         **users,
         CLUSTER: cluster,
@@ -75,6 +77,7 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
         VERSION: str(run.version),
         SPEC: spec_hash(spec),
         **_size_labels(spec),
+        **_gpu_labels(run),
         ON_DISCONNECT: spec.on_disconnect,
         GRACE: repr(spec.stop_grace_seconds),
         BOOT: boot,
@@ -85,6 +88,12 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
 def _size_labels(spec: TaskSpec) -> dict[str, str]:
     sizes = (spec.cpu_milli, spec.memory_mib, spec.disk_mib)
     return {name: str(size) for name, size in zip((CPU, MEMORY, DISK), sizes, strict=True)}
+
+
+def _gpu_labels(run: Run) -> dict[str, str]:
+    if run.spec.gpu is None:
+        return {}
+    return {GPUS: ",".join(map(str, run.gpus)), GPU: str(run.spec.gpu.milli)}
 
 
 def key_of(labels: Mapping[str, str]) -> RunKey | None:
@@ -101,6 +110,12 @@ def size_of(labels: Mapping[str, str]) -> tuple[int, int, int]:
     """(cpu_milli, memory_mib, disk_mib) that a container was placed with."""
     cpu, memory, disk = (_int(labels.get(name, "")) for name in (CPU, MEMORY, DISK))
     return (cpu, memory, disk)
+
+
+def gpus_of(labels: Mapping[str, str]) -> tuple[tuple[int, ...], int]:
+    """The device numbers that a container was given, and the thousandths of each."""
+    numbers = labels.get(GPUS, "").split(",")
+    return tuple(int(n) for n in numbers if n.isdigit()), _int(labels.get(GPU, ""))
 
 
 def grace_of(labels: Mapping[str, str]) -> float:

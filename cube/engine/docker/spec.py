@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from docker.api.client import APIClient
-from docker.types import Healthcheck, LogConfig, Mount, Ulimit
+from docker.types import DeviceRequest, Healthcheck, LogConfig, Mount, Ulimit
 
 from cube import spec as cube_spec
 from cube.engine import task_environment
@@ -44,12 +44,13 @@ def create_arguments(
         "stop_signal": spec.stop_signal,
         "healthcheck": _healthcheck(spec.healthcheck),
         "networking_config": api.create_networking_config(networks),
-        "host_config": api.create_host_config(**_host_arguments(spec, cluster, job)),
+        "host_config": api.create_host_config(**_host_arguments(run, cluster, job)),
         "use_config_proxy": False,
     }
 
 
-def _host_arguments(spec: TaskSpec, cluster: str, job: str) -> dict[str, Any]:
+def _host_arguments(run: Run, cluster: str, job: str) -> dict[str, Any]:
+    spec = run.spec
     memory = None if spec.memory_limit_mib is None else spec.memory_limit_mib * MIB
     cpu = None if spec.cpu_limit_milli is None else spec.cpu_limit_milli * 1_000_000
     return {
@@ -65,11 +66,20 @@ def _host_arguments(spec: TaskSpec, cluster: str, job: str) -> dict[str, Any]:
         "cap_add": list(spec.cap_add) or None,
         "cap_drop": list(spec.cap_drop) or None,
         "devices": list(spec.devices) or None,
+        "device_requests": _gpu_requests(run),
         "privileged": spec.privileged,
         "extra_hosts": dict(spec.extra_hosts) or None,
         "log_config": _log_config(spec),
         "restart_policy": {"Name": "no"},
     }
+
+
+def _gpu_requests(run: Run) -> list[DeviceRequest] | None:
+    """The GPUs that placement chose. A share is counted, not enforced: its task sees the device."""
+    if not run.gpus:
+        return None
+    numbers = [str(number) for number in run.gpus]
+    return [DeviceRequest(driver="nvidia", device_ids=numbers, capabilities=[["gpu"]])]
 
 
 def _words(words: tuple[str, ...] | None) -> list[str] | None:

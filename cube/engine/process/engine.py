@@ -222,6 +222,8 @@ class ProcessEngine:
             on_disconnect=identity.on_disconnect,
             stop_grace_seconds=identity.stop_grace_seconds,
             failures=identity.failures,
+            gpus=identity.gpus,
+            gpu_milli=identity.gpu_milli,
         )
         if directory.alive():
             self._adopt(directory, identity)

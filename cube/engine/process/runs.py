@@ -43,6 +43,8 @@ class Identity:
     ports: tuple[HostPort, ...]
     healthcheck: HealthCheck | None
     failures: tuple[float, ...] = ()
+    gpus: tuple[int, ...] = ()
+    gpu_milli: int = 0
 
 
 class RunDirectory:

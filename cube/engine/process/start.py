@@ -21,7 +21,7 @@ from cube.engine import task_environment
 from cube.engine.process import shim
 from cube.engine.process.runs import Identity, RunDirectory
 from cube.messages import Exited, Run, RunKey
-from cube.spec import Port, TaskSpec
+from cube.spec import Port
 from cube.task import HostPort
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")  # nothing that may be secret
@@ -74,10 +74,12 @@ def start(
         tuple(_host_port(port, taken) for port in spec.ports),
         spec.healthcheck,
         run.failures,
+        run.gpus,
+        0 if spec.gpu is None else spec.gpu.milli,
     )
     order = {
         "argv": argv,
-        "env": _environment(spec, run.key, node, identity.ports),
+        "env": _environment(run, node, identity.ports),
         "cwd": spec.working_dir or str(directory.scratch.absolute()),
         "user": spec.user,
         "stop_signal": _signal_number(spec.stop_signal),
@@ -143,13 +145,13 @@ def _refusal(order: dict[str, Any], number: int, what: str) -> Refused:
     return Refused(f"cannot execute {what}: {os.strerror(number)}", 126)
 
 
-def _environment(
-    spec: TaskSpec, key: RunKey, node: str, ports: tuple[HostPort, ...]
-) -> dict[str, str]:
+def _environment(run: Run, node: str, ports: tuple[HostPort, ...]) -> dict[str, str]:
+    gpus = ",".join(map(str, run.gpus))
     return {
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        **dict(spec.environment),
-        **task_environment(key, node),
+        **dict(run.spec.environment),
+        **task_environment(run.key, node),
+        **({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}),
         **{f"CUBE_PORT_{port.container}": str(port.host) for port in ports},
     }
 
