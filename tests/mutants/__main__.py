@@ -9,11 +9,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a process with threads can
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.mutants.generated import drawn, mutations
-from tests.mutants.judge import Case, Killer, Verdict, complaint, judge
+from tests.mutants.judge import Killer, Verdict, complaint, judge
 from tests.mutants.named import NAMED
 from tests.mutants.results import Results
 from tests.mutants.survivors import LEAST_SHARE, explained
@@ -55,10 +55,14 @@ def _named(chosen: argparse.Namespace) -> int:
     if not _fit(mutant.soonest for mutant in mutants):
         return 1
     results, missed = Results(chosen.results), 0
-    for verdict in judge((mutant.case for mutant in mutants), chosen.processes):
+
+    def tell(verdict: Verdict) -> None:
+        nonlocal missed
         results.add(verdict)
         missed += not verdict.caught
         print(f"{verdict.key:24} {verdict.seconds:5.1f} s  {verdict.by or 'NOT NOTICED'}")
+
+    judge([mutant.case for mutant in mutants], tell, chosen.processes)
     print(f"{len(mutants) - missed} of {len(mutants)} noticed")
     return int(missed > 0)
 
@@ -74,12 +78,21 @@ def _generated(chosen: argparse.Namespace) -> int:
     print(f"{len(found)} mutants, {len(wanted)} wanted, {noticed} noticed before")
     if not _fit(killer for case in todo for killer in case.killers):
         return 1
-    for verdict in _told(todo, chosen.processes):
+    done, began = 0, time.monotonic()
+
+    def tell(verdict: Verdict) -> None:
+        nonlocal done, noticed, unexplained
         results.add(verdict)
+        done += 1
         noticed += verdict.caught
         if not verdict.caught:
             unexplained += verdict.key not in why
             print(f"\r\033[KNOT NOTICED{'' if verdict.key in why else ' (why?)'}: {verdict.key}")
+        left = (time.monotonic() - began) / done * (len(todo) - done)
+        if sys.stdout.isatty() or done % 50 == 0:
+            print(f"\r\033[K{done} of {len(todo)}, {left / 60:.0f} min left", end="", flush=True)
+
+    judge(todo, tell, chosen.processes)
     share = noticed / len(wanted)
     print(f"\r\033[K{noticed} of {len(wanted)} noticed: {share:.1%}; "
           f"{unexplained} of the others are not explained")  # fmt: skip
@@ -92,16 +105,6 @@ def _fit(killers: Iterable[Killer]) -> bool:
     if found:
         print(f"without any mutant there is a complaint: {found}")
     return not found
-
-
-def _told(todo: Sequence[Case], processes: int) -> Iterator[Verdict]:
-    """Verdicts, with the progress on a line of its own."""
-    began = time.monotonic()
-    for done, verdict in enumerate(judge(todo, processes), start=1):
-        left = (time.monotonic() - began) / done * (len(todo) - done)
-        if sys.stdout.isatty() or done % 50 == 0:
-            print(f"\r\033[K{done} of {len(todo)}, {left / 60:.0f} min left", end="", flush=True)
-        yield verdict
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ MODULES = (
 OWN = {
     "cube.actor": ("test_actor",),
     "cube.manager": ("test_manager*",),
-    "cube.placement": ("test_placement", "test_plan"),
+    "cube.placement": ("test_placement", "test_gpus", "test_plan"),
     "cube.scheduler": ("test_scheduler",),
     "cube.task": ("test_task", "test_manager*"),
     "cube.worker": ("test_worker*",),
@@ -60,7 +60,7 @@ SIMULATED = Suite(
         "tests/simulation/test_protocol_faults.py",
         "tests/simulation/test_world_conformance.py",
     ),
-    only="not threads",
+    but="threads",
 )
 
 

@@ -1,18 +1,21 @@
-"""Source that is changed before it is imported.
+"""Source that is changed in one process.
 
-Owns what a patch is and how a module comes to be made from other text than its file holds. It
-must be asked before the module is imported for the first time in its process.
+Owns what a patch is and how a module comes to be made from other text than its file holds: where
+only functions change their code is replaced, else the module is imported anew, and with it all
+that has taken something from it.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from inspect import CO_OPTIMIZED
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,61 @@ def patched(patches: Iterable[Patch]) -> dict[str, str]:
         source = sources.get(patch.module) or path_of(patch.module).read_text()
         sources[patch.module] = patch.apply(source)
     return sources
+
+
+def replace_code(module: str, source: str) -> bool:
+    """Give the functions of an imported module the code that they have in that source.
+
+    Says whether that is all there is to it; where something outside functions differs, nothing is
+    done.
+    """
+    path = str(path_of(module))
+    old = compile(path_of(module).read_text(), path, "exec", dont_inherit=True)
+    new = compile(source, path, "exec", dont_inherit=True)
+    changed = _changed(old, new)
+    if changed is None:
+        return False
+    functions = [f for f in gc.get_objects() if isinstance(f, FunctionType)]
+    for function in functions:
+        code = changed.get(function.__qualname__)
+        if code is not None and function.__module__ == module:
+            function.__code__ = code
+    return True
+
+
+def _changed(old: CodeType, new: CodeType) -> dict[str, CodeType] | None:
+    """The functions that differ in two bodies of a module or class; None: it is not only they."""
+    if _shallow(old) != _shallow(new):
+        return None
+    changed: dict[str, CodeType] = {}
+    for before, after in zip(_nested(old), _nested(new), strict=True):
+        if before.co_flags & CO_OPTIMIZED:  # a function; bodies of classes are not
+            if before != after:
+                if "<" in after.co_qualname:
+                    return None  # a lambda or a comprehension at the top: it has no name
+                changed[after.co_qualname] = after
+            continue
+        inside = _changed(before, after)
+        if inside is None:
+            return None
+        changed |= inside
+    return changed
+
+
+def _shallow(code: CodeType) -> tuple[object, ...]:
+    constants = [repr(c) for c in code.co_consts if not isinstance(c, CodeType)]
+    return code.co_name, code.co_code, code.co_names, constants, len(_nested(code))
+
+
+def _nested(code: CodeType) -> list[CodeType]:
+    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def forget(*packages: str) -> None:
+    """Have these and all inside them imported anew when they are wanted again."""
+    for name in list(sys.modules):
+        if name in packages or name.startswith(tuple(f"{package}." for package in packages)):
+            del sys.modules[name]
 
 
 def import_from(sources: Mapping[str, str]) -> None:
