@@ -18,7 +18,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.mutants.source import ROOT, forget, import_from, replace_code
+from tests.mutants.source import ROOT, Watch, forget, import_from, path_of, replace_code
 
 STEP_SECONDS = 8.0  # of processor time, for one test or one seed; none needs a quarter of it
 WALL_SECONDS = 300  # for all killers together: a killer may also wait for ever
@@ -83,28 +83,34 @@ class Verdict:
 
 def judge(cases: Iterable[Case], tell: Callable[[Verdict], None], processes: int = 1) -> None:
     """Tell a verdict for each case, as they come."""
-    import sim.faults  # noqa: F401 - and with it all the cores, for the forks to have
-
     waiting = list(cases)
     killers = dict.fromkeys(killer for case in waiting for killer in case.killers)
     paths = [path for k in killers if isinstance(k, Suite) for path in k.paths]
-    court = _Court(waiting, tell, processes)
-    if not paths:
-        court.sit([])
-        return
-    with open(os.devnull, "w") as null, redirect_stdout(null):
-        files = dict.fromkeys(path.partition("::")[0] for path in paths)
-        status = pytest.main([*ARGUMENTS, "-s", *files], plugins=[court])
+    files = dict.fromkeys(path.partition("::")[0] for path in paths)
+    with Watch() as watch:
+        import sim.faults  # noqa: F401 - and with it all the cores, for the forks to have
+
+        court = _Court(waiting, tell, processes, watch)
+        if not files:
+            court.sit([])
+            return
+        with open(os.devnull, "w") as null, redirect_stdout(null):
+            status = pytest.main([*ARGUMENTS, "-s", *files], plugins=[court])
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     assert status == pytest.ExitCode.OK, f"pytest says {status!r}"
 
 
 def complaint(killers: Iterable[Killer]) -> str:
-    """What these say of the cores as they are: if it is not empty, no verdict means anything."""
+    """What these say of the cores as they are: if it is not empty, no verdict means anything.
+
+    They are asked twice: as things were imported and collected, and with all of it done anew.
+    """
+    who = tuple(dict.fromkeys(killers))
+    anew = {"cube.task": path_of("cube.task").read_text() + "\nSAME = True\n"}
     verdicts: list[Verdict] = []
-    judge([Case("", {}, tuple(dict.fromkeys(killers)))], verdicts.append)
-    return verdicts[0].by
+    judge([Case("as it was", {}, who), Case("anew", anew, who)], verdicts.append)
+    return "; ".join(f"{v.key}: {v.by}" for v in verdicts if v.caught)
 
 
 class _Noticing:
@@ -127,10 +133,17 @@ class _Noticing:
 class _Court(_Noticing):
     """A plugin of pytest that judges, in the place of the loop that runs all tests."""
 
-    def __init__(self, cases: list[Case], tell: Callable[[Verdict], None], processes: int) -> None:
+    def __init__(
+        self,
+        cases: list[Case],
+        tell: Callable[[Verdict], None],
+        processes: int,
+        watch: Watch,
+    ) -> None:
         self._cases = cases
         self._tell = tell
         self._processes = processes
+        self._watch = watch
         self._items: list[pytest.Item] = []
         self._out = sys.stdout
 
@@ -142,6 +155,7 @@ class _Court(_Noticing):
 
     def sit(self, items: list[pytest.Item]) -> None:
         """Judge all cases."""
+        sys.setprofile(None)  # what runs from here on runs in forks
         self._items = items
         waiting = iter(self._cases)
         running: dict[int, tuple[Case, int]] = {}
@@ -182,10 +196,10 @@ class _Court(_Noticing):
     def _first(self, case: Case) -> str:
         """What the first killer says that notices the mutant; empty if none does."""
         _next_step()
-        afresh = not all(replace_code(name, text) for name, text in case.sources.items())
+        replaced = [replace_code(m, text, self._watch) for m, text in case.sources.items()]
+        afresh = not all(replaced)
         if afresh:
-            forget("cube", "sim", "tests.unit", "tests.properties", "tests.simulation",
-                   "tests.managers", "tests.workers", "tests.clusters")  # fmt: skip
+            forget()
             import_from(case.sources)
         for killer in case.killers:
             _next_step()

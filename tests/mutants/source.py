@@ -15,7 +15,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from inspect import CO_OPTIMIZED
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -64,17 +64,39 @@ def patched(patches: Iterable[Patch]) -> dict[str, str]:
     return sources
 
 
-def replace_code(module: str, source: str) -> bool:
+class Watch:
+    """Notes which functions of ours run while everything is imported: their effect is there."""
+
+    def __init__(self) -> None:
+        self._ran: set[tuple[str, str]] = set()  # path and qualified name
+
+    def __enter__(self) -> Watch:
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        sys.setprofile(None)
+
+    def _note(self, frame: FrameType, event: str, argument: object) -> None:
+        if event == "call":
+            self._ran.add((frame.f_code.co_filename, frame.f_code.co_qualname))
+
+    def ran(self, path: str, functions: Iterable[str]) -> bool:
+        """Has one of these been run?"""
+        return any((path, function) in self._ran for function in functions)
+
+
+def replace_code(module: str, source: str, watch: Watch) -> bool:
     """Give the functions of an imported module the code that they have in that source.
 
-    Says whether that is all there is to it; where something outside functions differs, nothing is
-    done.
+    Says whether that is all there is to it. Where something outside functions differs, or in one
+    that ran while everything was imported, nothing is done.
     """
     path = str(path_of(module))
     old = compile(path_of(module).read_text(), path, "exec", dont_inherit=True)
     new = compile(source, path, "exec", dont_inherit=True)
     changed = _changed(old, new)
-    if changed is None:
+    if changed is None or watch.ran(path, changed):
         return False
     functions = [f for f in gc.get_objects() if isinstance(f, FunctionType)]
     for function in functions:
@@ -112,10 +134,13 @@ def _nested(code: CodeType) -> list[CodeType]:
     return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
 
 
-def forget(*packages: str) -> None:
-    """Have these and all inside them imported anew when they are wanted again."""
-    for name in list(sys.modules):
-        if name in packages or name.startswith(tuple(f"{package}." for package in packages)):
+def forget() -> None:
+    """Have everything that was imported from here imported anew when it is wanted again."""
+    ours = [ROOT / part for part in ("cube", "sim", "tests")]
+    machinery = Path(__file__).parent
+    for name, module in list(sys.modules.items()):
+        above = Path(getattr(module, "__file__", None) or "/").parents
+        if machinery not in above and any(part in above for part in ours):
             del sys.modules[name]
 
 
