@@ -152,6 +152,11 @@ class CoreActor(pykka.Actor):
         """Has all that the core decided become durable?"""
         return not self._unsaved
 
+    @property
+    def held_back(self) -> int:
+        """How many messages wait for the store."""
+        return len(self._unsent)
+
     # --- the core ---
 
     def _birth(self) -> None:

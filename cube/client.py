@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
 import httpx2
@@ -27,6 +27,7 @@ from cube.views import (
     NodeView,
     PlanView,
     ProblemView,
+    RecoverView,
     RecoveryView,
     SubmitView,
     TaskView,
@@ -153,10 +154,34 @@ class Client:
         query = {"force": int(force), "request": request or new_request_id()}
         return cast(AnswerView, self._send("DELETE", path, None, query))
 
-    def recover_remove(self, *, request: str | None = None) -> AnswerView:
-        """Remove the containers that await recovery."""
-        body = {"request": request or new_request_id(), "action": "remove"}
-        return cast(AnswerView, self._send("POST", "/v1/recovery", body))
+    def scale(
+        self, job: str, counts: Mapping[str, int], *, request: str | None = None
+    ) -> SubmitView:
+        """Change how many instances services of a job have, and nothing else."""
+        body = {"request": request or new_request_id(), "counts": dict(counts)}
+        return cast(SubmitView, self._send("POST", f"/v1/jobs/{_path(job)}/scale", body))
+
+    def rollback(self, job: str, version: int = 0, *, request: str | None = None) -> SubmitView:
+        """Make a job what it was in an earlier version; 0: the one before."""
+        body = {"request": request or new_request_id(), "version": version}
+        return cast(SubmitView, self._send("POST", f"/v1/jobs/{_path(job)}/rollback", body))
+
+    def restart(self, target: str, *, request: str | None = None) -> AnswerView:
+        """Stop what runs of a job, a service or a task, one after the other; start it anew."""
+        body = {"request": request or new_request_id(), "target": target}
+        return cast(AnswerView, self._send("POST", "/v1/restart", body))
+
+    def recover(
+        self,
+        action: Literal["adopt", "remove"],
+        containers: Sequence[str] = (),
+        *,
+        request: str | None = None,
+    ) -> RecoverView:
+        """Decide on containers that await recovery: those named, by id or task, or all."""
+        body = {"request": request or new_request_id(), "action": action}
+        named = {**body, "containers": list(containers)}
+        return cast(RecoverView, self._send("POST", "/v1/recovery", named))
 
     # --- nodes ---
 

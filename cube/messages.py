@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cube.spec import Demand, JobSpec, TaskSpec
 from cube.task import Decision, HostPort, Job, Node, Task
@@ -148,6 +148,35 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """Change how many instances services of a job have, and nothing else."""
+
+    request: str
+    job: str
+    counts: tuple[tuple[str, int], ...]  # (service, instances)
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Stop what runs of a job, a service or a task, one after the other, and start it anew."""
+
+    request: str
+    target: str
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Make a job what it was in an earlier version; `version` 0: the one before."""
+
+    request: str
+    job: str
+    reply_to: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """Forget an ended job; with `force`, stop it first."""
 
@@ -167,10 +196,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Recover:
-    """Decide on the unknown containers of a manager in recovery: remove them."""
+    """Decide on unknown containers of a manager in recovery; `which` empty: on all of them.
+
+    Adopted ones are tasks from then on, of the job that they name; removed ones are stopped.
+    """
 
     request: str
     reply_to: str = ""
+    action: Literal["remove", "adopt"] = "remove"
+    which: tuple[tuple[str, str], ...] = ()  # (node, uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +360,8 @@ class Fact:
     size: tuple[int, int, int] = (0, 0, 0)  # cpu, memory, disk of a container found by label
     gpus: tuple[int, ...] = ()  # the device numbers that it holds
     gpu_milli: int = 0  # thousandths of each of them
+    version: int = 0  # of a container that the manager does not know: from which version of its
+    spec: TaskSpec | None = None  # job it was made, and what that was, if its engine can tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,6 +475,8 @@ class Found:
     failures: tuple[float, ...] = ()  # as its Run said: what was known when it started
     gpus: tuple[int, ...] = ()  # as its Run said
     gpu_milli: int = 0  # thousandths of each of them
+    version: int = 0  # as its Run said, as is the spec; None: the engine does not remember it
+    spec: TaskSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,14 @@ class TaskName:
 
 
 @dataclass(frozen=True, slots=True)
+class JobVersion:
+    """What a job was in one of its versions."""
+
+    version: int
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """What a user submitted, in its newest version."""
 
@@ -200,6 +208,9 @@ class Job:
     stopped: bool = False  # a user ended it
     halted: str = ""  # why a roll-out stopped half way
     removing: bool = False  # to be forgotten once all its tasks have ended
+    earlier: tuple[JobVersion, ...] = ()  # those before that differ, newest first
+    restarting: tuple[tuple[str, int], ...] = ()  # (uid, attempt) of instances to be made anew
+    adopted: bool = False  # made from containers that a lost store left, not from a file
 
 
 class NodeState(StrEnum):

@@ -20,29 +20,37 @@ if TYPE_CHECKING:
     from cube.policies import policy as policy
     from sim.api import compare as compare
     from sim.api import run as run
+    from sim.api import sweep as sweep
     from sim.cluster import Cluster as Cluster
     from sim.cluster import NodeGroup as NodeGroup
     from sim.comparison import Comparison as Comparison
     from sim.durations import Durations as Durations
     from sim.errors import InputError as InputError
     from sim.errors import SimulationError as SimulationError
+    from sim.metrics import Window as Window
+    from sim.metrics import metric as metric
     from sim.results import RunResult as RunResult
     from sim.scenario import Scenario as Scenario
+    from sim.surface import Surface as Surface
     from sim.workload import Shape as Shape
     from sim.workload import Workload as Workload
 
 _HOMES = {
     "policy": "cube.policies",
-    "run": "sim.api",
     "compare": "sim.api",
+    "run": "sim.api",
+    "sweep": "sim.api",
     "Cluster": "sim.cluster",
     "NodeGroup": "sim.cluster",
+    "Comparison": "sim.comparison",
     "Durations": "sim.durations",
     "InputError": "sim.errors",
     "SimulationError": "sim.errors",
-    "Comparison": "sim.comparison",
+    "Window": "sim.metrics",
+    "metric": "sim.metrics",
     "RunResult": "sim.results",
     "Scenario": "sim.scenario",
+    "Surface": "sim.surface",
     "Shape": "sim.workload",
     "Workload": "sim.workload",
 }

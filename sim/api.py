@@ -1,18 +1,19 @@
-"""`sim.run` and `sim.compare`: experiments from Python, as the command line makes them."""
+"""`sim.run`, `sim.compare` and `sim.sweep`: experiments as the command line makes them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sim import experiment
+from sim import experiment, sweeping
 from sim.cluster import Cluster
 from sim.comparison import Comparison
-from sim.experiment import AnyPolicy
+from sim.experiment import AnyMetric, AnyPolicy
 from sim.results import RunResult
 from sim.scenario import Scenario
 from sim.simulation import Progress
+from sim.surface import Surface
 from sim.workload import Workload
 
 
@@ -22,6 +23,7 @@ def run(
     policy: AnyPolicy = "epvm",
     *,
     seed: int = 1,
+    metrics: Iterable[AnyMetric] = (),
     out: str | Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -34,6 +36,7 @@ def run(
         workload: 20,000 tasks at load 0.85 unless given.
         policy: a text such as `epvm(base=1.54)`, a policy, or a function made one by `sim.policy`.
         seed: of everything that is drawn.
+        metrics: your own: functions of a `sim.Window`, or texts such as `package.module:name`.
         out: folder for the results; None writes nothing.
         force: replace the results of an earlier run in `out`.
         progress: told now and then how many tasks are final.
@@ -44,7 +47,9 @@ def run(
         sim.SimulationError: the run cannot be carried out.
     """
     whole = _scenario(cluster, workload, (seed,), scenario)
-    return experiment.run(whole, policy, out=_path(out), force=force, progress=progress)
+    return experiment.run(
+        whole, policy, metrics=metrics, out=_path(out), force=force, progress=progress
+    )
 
 
 def compare(
@@ -54,6 +59,7 @@ def compare(
     *,
     baseline: str = "",
     seeds: Iterable[int] = range(1, 11),
+    metrics: Iterable[AnyMetric] = (),
     processes: int = 1,
     out: str | Path | None = None,
     force: bool = False,
@@ -69,7 +75,52 @@ def compare(
     fields = {**scenario, "baseline": baseline}
     whole = _scenario(cluster, workload, tuple(seeds), fields)
     return experiment.compare(
-        whole, policies, processes=processes, out=_path(out), force=force, progress=progress
+        whole,
+        policies,
+        metrics=metrics,
+        processes=processes,
+        out=_path(out),
+        force=force,
+        progress=progress,
+    )
+
+
+def sweep(
+    cluster: Cluster | None = None,
+    workload: Workload | None = None,
+    policies: Sequence[AnyPolicy] = ("epvm", "round-robin"),
+    *,
+    grid: Mapping[str, Sequence[Any]],
+    out: str | Path,
+    baseline: str = "",
+    seeds: Iterable[int] = range(1, 11),
+    metrics: Iterable[AnyMetric] = (),
+    processes: int = 1,
+    dask: str = "",
+    shard: str = "",
+    force: bool = False,
+    progress: sweeping.Told | None = None,
+    **scenario: Any,
+) -> Surface:
+    """Simulate several policies over a grid of parameters.
+
+    `grid` gives values by path, as in `{"workload.load": [0.7, 0.8, 0.9]}`. What an earlier call
+    has finished in `out` is reused if nothing has changed that decides it. `dask` is the address
+    of a Dask scheduler; `shard` is the part to work, as in `1/3`. Everything else is as for
+    `compare`.
+    """
+    fields = {**scenario, "baseline": baseline}
+    return sweeping.sweep(
+        _scenario(cluster, workload, tuple(seeds), fields),
+        grid,
+        policies,
+        out=Path(out),
+        metrics=metrics,
+        processes=processes,
+        dask=dask,
+        shard=sweeping.Shard.read(shard) if shard else None,
+        force=force,
+        progress=progress,
     )
 
 

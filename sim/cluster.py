@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cube.messages import NodeInfo
-from sim.description import Count, Description, Whole
+from sim.description import Count, Description, Positive, Whole
 from sim.errors import InputError
 
 RESOURCES = ("cpu_milli", "memory_mib", "disk_mib")
@@ -18,14 +18,38 @@ RESOURCES = ("cpu_milli", "memory_mib", "disk_mib")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)c\s+(\d+(?:\.\d+)?)\s*([GT])iB", re.IGNORECASE)
 
 
+class Hardware(NamedTuple):
+    """What a machine has, whatever may be reserved of it."""
+
+    cpu_milli: int
+    memory_mib: int
+    speed: float  # relative to the cores that run times mean
+
+
 class NodeGroup(Description):
-    """`count` equal nodes, named `name-1`, `name-2`, ... Sizes are what tasks may use."""
+    """`count` equal nodes, named `name-1`, `name-2`, ... Sizes are what tasks may reserve.
+
+    `real_*` are felt where `[machine]` says so: what there truly is, if it is not what may be
+    reserved (0: it is). `speed` is that of the cores, relative to those that run times mean.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")] = "node"
     count: Count = 1000
     cpu_milli: Count = 8_000
     memory_mib: Count = 32_768
     disk_mib: Whole = 0
+    real_cpu_milli: Whole = 0
+    real_memory_mib: Whole = 0
+    speed: Positive = 1.0
+
+    @property
+    def hardware(self) -> Hardware:
+        """What there truly is."""
+        return Hardware(
+            self.real_cpu_milli or self.cpu_milli,
+            self.real_memory_mib or self.memory_mib,
+            self.speed,
+        )
 
 
 class Cluster(Description):
@@ -45,7 +69,7 @@ class Cluster(Description):
         """Build from `name=(count, "64c 256GiB")`.
 
         Raises:
-            InputError: the size is not of that form.
+            InputError: a size is not of that form, a count makes no sense, or there is no group.
         """
         made = []
         for name, (count, size) in groups.items():
@@ -55,14 +79,15 @@ class Cluster(Description):
             cores, memory, unit = match.groups()
             mib = round(float(memory) * (1024 if unit.upper() == "G" else 1024 * 1024))
             made.append(
-                NodeGroup(
+                NodeGroup().but(
                     name=name.replace("_", "-"),
                     count=count,
                     cpu_milli=round(float(cores) * 1000),
                     memory_mib=mib,
                 )
             )
-        return cls(groups=tuple(made))
+        cluster: Cluster = cls().but(groups=tuple(made))
+        return cluster
 
     @property
     def count(self) -> int:
@@ -96,6 +121,10 @@ class Cluster(Description):
             for group in self.groups
             for i in range(1, group.count + 1)
         )
+
+    def hardware(self) -> tuple[Hardware, ...]:
+        """What the machines truly have, in row order."""
+        return tuple(group.hardware for group in self.groups for _ in range(group.count))
 
     def capacity(self) -> NDArray[np.int64]:
         """Int64[nodes, 3]: milli-cores, MiB of memory, MiB of disk per row."""

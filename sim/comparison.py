@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError, did_you_mean
 from sim.metrics import METRICS, Metric
@@ -18,6 +18,9 @@ from sim.results import RunResult
 from sim.scenario import Scenario
 from sim.schema import FIGURES, SCHEMA_VERSION
 from sim.table import Table
+
+if TYPE_CHECKING:
+    from sim.plots import Picture
 
 COMPARED = (  # what a comparison's table shows; every metric is in its file
     "wait_seconds.mean",
@@ -101,17 +104,30 @@ class Comparison:
         order = sorted(self.runs, key=lambda run: (run.seed, run.policy))
         return Table.of(FIGURES, figure_columns(order, (*METRICS, *self.own_metrics)))
 
-    def plot(self, what: str, path: str | Path, width_inches: float = 3.3) -> None:
-        """Draw `utilisation`, `waiting` or `imbalance` alone, in the file type of `path`.
+    def plot(self, what: str, path: str | Path = "", width_inches: float = 3.3) -> Picture:
+        """Draw `utilisation`, `waiting` or `imbalance`.
+
+        With a `path` it is written, in the file type of its name, and its data beside it, as CSV.
 
         Raises:
-            InputError: there is no such picture.
+            InputError: there is no such picture, or no such file type.
         """
-        from sim.plots import PANELS, draw
+        from sim.plots import PANELS, draw_panels, panel_tables
 
         if what not in PANELS:
             raise InputError(f"there is no picture '{what}'", did_you_mean(what, PANELS))
-        draw(self, (what,), Path(path), width_inches)
+        picture = draw_panels(self.by_policy, panel_tables(self.by_policy, [what]), width_inches)
+        if path:
+            picture.save(path)
+        return picture
+
+    @property
+    def caption(self) -> str:
+        """What was simulated, in a line."""
+        n, seeds = len(self.seeds), "one seed"
+        if n > 1:
+            seeds = f"{n} seeds (shaded: least to most; whiskers: 95 % interval of the mean)"
+        return f"{self.scenario.told}; {seeds}"
 
     def summary(self) -> dict[str, Any]:
         """All that summary.json holds."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sim.errors import InputError
+from sim.errors import InputError, did_you_mean
 
 Whole = Annotated[int, Field(strict=True, ge=0)]
 Count = Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
@@ -24,8 +24,12 @@ class Description(BaseModel):
         """The same with other values, checked again.
 
         Raises:
-            InputError: a value makes no sense.
+            InputError: there is no such field, or its value makes no sense.
         """
+        for name in changes:
+            if name not in type(self).model_fields:
+                what = f"{type(self).__name__.lower()} has no '{name}'"
+                raise InputError(what, did_you_mean(name, type(self).model_fields))
         try:
             return type(self).model_validate({**dict(self), **changes})
         except ValidationError as error:

@@ -27,8 +27,20 @@ from sim.observation import Observation
 from sim.results import RunResult
 from sim.scenario import Scenario, written
 
-_OURS = ("runs", "summary.json", "scenario.toml", "env.json", "tasks.csv.gz", "nodes.npz")
-_OURS_TOO = ("comparison.csv", "comparison.png", "curves.npz", "figures.csv", "pictures")
+_OURS = (  # of a run, and of a comparison
+    "runs",
+    "summary.json",
+    "scenario.toml",
+    "env.json",
+    "tasks.csv.gz",
+    "nodes.npz",
+    "comparison.csv",
+    "comparison.png",
+    *(f"comparison.{name}.csv" for name in ("utilisation", "waiting", "imbalance")),
+    "curves.npz",
+    "figures.csv",
+    "report.html",
+)
 
 
 def claim(out: Path, force: bool) -> None:
@@ -55,7 +67,7 @@ def claim(out: Path, force: bool) -> None:
 
 def _clear(out: Path) -> None:
     """Remove results, and nothing else."""
-    for name in (*_OURS, *_OURS_TOO):
+    for name in _OURS:
         path = out / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -86,15 +98,17 @@ def write_run(result: RunResult, out: Path) -> None:
 
 def write_comparison(result: Comparison, out: Path) -> None:
     """summary.json, comparison.csv, figures.csv, comparison.png, curves.npz, and the common two."""
-    from sim.plots import PANELS, draw
+    from sim.plots import PANELS, draw_panels, panel_tables
 
     if result.seeds:
         put(out / "comparison.csv", result.everything.to_table().csv())
         put(out / "figures.csv", result.figures.csv())
         put(out / "curves.npz", _curves(result))
-        partial = out / ".partial.png"
-        draw(result, tuple(PANELS), partial, 10.0)
-        os.replace(partial, out / "comparison.png")
+        tables = panel_tables(result.by_policy, list(PANELS))
+        for name, table in tables.items():
+            put(out / f"comparison.{name}.csv", table.csv())
+        picture = draw_panels(result.by_policy, tables, 10.0, result.caption)
+        picture.save(out / "comparison.png")
     _put_common(out, result.scenario, result.summary(), "compare")
 
 

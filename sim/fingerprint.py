@@ -54,6 +54,7 @@ def fingerprint(scenario: Scenario, policy: Policy, measures: Iterable[Measure] 
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
+@cache
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that a run stands on."""
     return {

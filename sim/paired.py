@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any, Protocol
 
 from sim.metrics import Metric
@@ -57,6 +58,9 @@ class Lines(list[Line]):
 
     def __str__(self) -> str:
         return "\n".join(blocks(self))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def paired(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from sim.table import NONE, Table
 
 if TYPE_CHECKING:
     from sim.explaining import Explanation
+    from sim.plots import Picture
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,23 @@ class RunResult:
 
         policy = make_policy(self.policy) if self.chosen is None else self.chosen
         return explain(self.scenario, policy, self.seed, task)
+
+    def plot_nodes(
+        self, path: str | Path = "", resource: str = "cpu", width_inches: float = 3.3
+    ) -> Picture:
+        """Draw how full each node is over time, by `cpu` or `memory`.
+
+        With a `path` it is written, in the file type of its name, and its data beside it, as CSV.
+
+        Raises:
+            InputError: there is no such resource, or only the figures of this run were kept.
+        """
+        from sim.plots import map_nodes
+
+        picture = map_nodes(self, resource, width_inches)
+        if path:
+            picture.save(path)
+        return picture
 
     def without_observation(self) -> RunResult:
         """The same without the columns per task: small enough to keep many, or to send."""

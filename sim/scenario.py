@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from sim.cluster import Cluster
 from sim.description import Description, Positive, Seconds, Share, Whole, told
 from sim.errors import InputError, did_you_mean
+from sim.machine import Failures, Machine
 from sim.workload import Workload
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -45,7 +46,15 @@ class Scenario(Description):
     horizon_seconds: Seconds = 0.0  # virtual; 0: until every task is final
     cluster: Cluster = Cluster()
     workload: Workload = Workload()
+    machine: Machine = Machine()
+    failures: Failures | None = None  # of machines; None: they never fail
     control: Control = Control()
+
+    @property
+    def told(self) -> str:
+        """Its size, for people."""
+        offered = f", offered load {self.workload.load:g}" if self.workload.load else ""
+        return f"{self.cluster.count:,} nodes, {self.workload.tasks:,} tasks{offered}"
 
 
 def named() -> list[str]:
@@ -123,6 +132,12 @@ def parse_as(model: type[Parsed], text: str, file: str) -> Parsed:
         lines = _lines(text)
         found = sorted((_line(lines, e["loc"]), _finding(model, e)) for e in error.errors())
         raise InputError("\n".join(f"{file}:{line}: {what}" for line, what in found)) from None
+
+
+def line_of(source: str | Path, *place: str) -> str:
+    """`file:line` at which a scenario says that, for errors that only others can find."""
+    path = find(source, SCENARIOS)
+    return f"{path}:{_line(_lines(text_of(path)), place)}"
 
 
 def _finding(whole: type[BaseModel], error: Any) -> str:

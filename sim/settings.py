@@ -19,7 +19,7 @@ from sim.errors import InputError, did_you_mean
 from sim.scenario import Scenario, named, read
 
 NODES = "nodes"
-_APART = ("policies", "seeds", "baseline")  # have options of their own
+APART = ("policies", "seeds", "baseline")  # are not set, but have options of their own
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -87,8 +87,15 @@ def _with_nodes(scenario: Scenario, nodes: Any) -> Scenario:
 def _put(whole: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
     place: Any = whole
-    for part in parents:
-        place = _within(place, part, path, whole)
+    for done, part in enumerate(parents, 1):
+        found = _within(place, part, path, whole)
+        if found is None:  # a table that was left out: whether it has such a key is checked later
+            found = place[part] = {}
+            for deeper in parents[done:]:
+                found[deeper] = found = {}
+            found[last] = value
+            return
+        place = found
     _within(place, last, path, whole)
     if isinstance(place, dict):
         place[last] = value
@@ -121,7 +128,7 @@ def differences(scenario: Scenario, base: Scenario) -> dict[str, Any]:
     return {
         path: value
         for path, value in _leaves(scenario.model_dump(), "")
-        if path not in _APART and (path not in before or before[path] != value)
+        if path not in APART and value is not None and before.get(path) != value
     }
 
 

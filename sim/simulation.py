@@ -15,7 +15,6 @@ from typing import Any
 
 import simpy
 
-from cube.engine.simulated import SimulatedEngine
 from cube.manager import Manager, ManagerOptions
 from cube.messages import (
     MANAGER,
@@ -29,7 +28,7 @@ from cube.policies import Policy
 from cube.task import Saved
 from cube.worker import Worker
 from sim.arrivals import MICROS, Arrivals
-from sim.engine import TrueTasks
+from sim.engine import Machines
 from sim.errors import PolicyFailed
 from sim.observation import Observation, Recorder
 from sim.scenario import Scenario
@@ -64,13 +63,15 @@ class Simulation:
         self._scheduler = TimedScheduler(policy)
         self._fed = 0  # jobs handed to the world
         self._changes = 0  # when the watch last looked
+        self._down = 0  # machines that wait for their repair
         self._capacity = scenario.cluster.capacity()
+        self._machines = Machines(scenario, arrivals, seed)
         nodes = scenario.cluster.nodes()
         names = (node.name for node in nodes)
         self.recorder = Recorder(arrivals, names, self.world.now, self._count, self._policy_failed)
         control = scenario.control
         options = ManagerOptions(str(policy), control.reports_per_second, 0, control.queue)
-        self._start(nodes, policy, options, TrueTasks(arrivals, scenario.workload.start, seed))
+        self._start(nodes, policy, options)
         self._feed(None)
         self._after(PATIENCE_SECONDS, self._watch)
         if scenario.horizon_seconds:
@@ -114,22 +115,38 @@ class Simulation:
         """The digest of all that happened."""
         return self.recorder.trace_hash(self.world.messages.items())
 
-    def _start(
-        self,
-        nodes: tuple[NodeInfo, ...],
-        policy: Policy,
-        options: ManagerOptions,
-        tasks: TrueTasks,
-    ) -> None:
+    def _start(self, nodes: tuple[NodeInfo, ...], policy: Policy, options: ManagerOptions) -> None:
         world, nothing = self.world, Saved({}, {}, {}, {}, {})
         world.start_core(MANAGER, lambda life: Manager(CLUSTER_ID, nothing, options), self.recorder)
         world.start_core(SCHEDULER, lambda life: self._scheduler)
         for node in nodes:
-            self._start_node(node, tasks)
+            self._start_node(node)
+            self._await_failure(node, self._machines.failures(node.name))
 
-    def _start_node(self, node: NodeInfo, tasks: TrueTasks) -> None:
-        self.world.start_core(engine_name(node.name), lambda life: SimulatedEngine(node, tasks))
+    def _start_node(self, node: NodeInfo) -> None:
+        engine = self._machines.engine(node)
+        self.world.start_core(engine_name(node.name), lambda life: engine)
         self.world.start_core(worker_name(node.name), lambda life: Worker(node.name, CLUSTER_ID))
+
+    def _await_failure(self, node: NodeInfo, periods: Iterator[tuple[float, float]]) -> None:
+        """The machine fails, and is repaired, as was drawn for it."""
+        period = next(periods, None)
+        if period is None:
+            return
+        down, up = period
+
+        def fail(_: Any) -> None:
+            self._down += 1
+            self.world.stop_actor(engine_name(node.name))
+            self.world.stop_actor(worker_name(node.name))
+            self._after(up - self.world.now(), repair)
+
+        def repair(_: Any) -> None:
+            self._down -= 1
+            self._start_node(node)
+            self._await_failure(node, periods)
+
+        self._after(down - self.world.now(), fail)
 
     def _feed(self, _: Any) -> None:
         """Hand over the next block of arrivals, and come back when the last of them is due."""
@@ -158,7 +175,7 @@ class Simulation:
         """End a run in which nothing can happen any more: what waits fits nowhere."""
         recorder = self.recorder
         idle = recorder.held == 0 and recorder.changes == self._changes
-        if idle and self._fed == self._arrivals.jobs:
+        if idle and not self._down and self._fed == self._arrivals.jobs:
             last = self._arrivals.at_micros[-1] / MICROS
             if self.world.now() - last > PATIENCE_SECONDS:
                 self.end()

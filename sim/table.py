@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 NONE = -1  # in an int64 column that may be empty
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_KINDS: dict[str, Callable[[Any], Any]] = {  # from a cell of a file; None is a TypeError
+    "int64": lambda text: NONE if text == "" else int(text),
+    "float64": lambda text: np.nan if text == "" else float(text),
+    "str": lambda text: "" + text,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,31 @@ class Table(Mapping[str, NDArray[Any]]):
         arrays = [np.asarray(values[column.name], dtype=column.dtype) for column in columns]
         assert len({len(array) for array in arrays}) == 1
         return cls(tuple(columns), tuple(arrays))
+
+    @classmethod
+    def read(cls, path: Path, columns: Sequence[Column]) -> Table:
+        """From a .csv or .csv.gz file that `write` has made.
+
+        Raises:
+            InputError: a column is missing, or a cell makes no sense; with file and line.
+        """
+        data = path.read_bytes()
+        rows = csv.DictReader(io.StringIO((gzip.decompress(data) if path.suffix == ".gz" else data)
+                                          .decode()))  # fmt: skip
+        cells: dict[str, list[Any]] = {column.name: [] for column in columns}
+        for line, row in enumerate(rows, 2):
+            for column in columns:
+                cell = row.get(column.name)  # None: the line, or the header, is too short
+                try:
+                    cells[column.name].append(_KINDS[column.dtype](cell))
+                except (ValueError, TypeError):
+                    what = f"{path}:{line}: {column.name}: {cell!r} is no {column.dtype}"
+                    raise InputError(what, "The file is damaged.") from None
+        return cls.of(columns, cells)
+
+    def where(self, rows: NDArray[np.bool_]) -> Table:
+        """Only those rows."""
+        return Table(self.columns, tuple(array[rows] for array in self.arrays))
 
     @property
     def height(self) -> int:

@@ -10,12 +10,15 @@ its resources (start latency + run) and arrival rate a (tasks/s), the load of r 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from sim import traces
 from sim.arrivals import MICROS as MICROS
 from sim.arrivals import Arrivals as Arrivals
 from sim.arrivals import Ints, jobs_of, micros
@@ -23,6 +26,7 @@ from sim.cluster import RESOURCES, Cluster
 from sim.description import Count, Description, Positive, Seconds, Share, Whole
 from sim.durations import Durations
 from sim.errors import InputError
+from sim.images import Images
 from sim.processes import Bursts, Waves
 from sim.sizes import DEFAULT_SHAPES as DEFAULT_SHAPES
 from sim.sizes import HeavyTail
@@ -66,10 +70,21 @@ class Usage(Description):
         return self
 
 
-class Workload(Description):
-    """A stream of batch tasks, as jobs of `tasks_per_job` equal ones."""
+class Trace(Description):
+    """A file of real tasks; see `python -m sim traces`."""
 
-    arrivals: Literal["poisson", "waves", "bursts"] = "poisson"
+    format: traces.Name
+    path: str  # from the folder in which the simulator is called
+
+
+class Workload(Description):
+    """A stream of batch tasks, as jobs of `tasks_per_job` equal ones, or those of a trace.
+
+    Of a trace come times, sizes and exit codes; start latency and usage are drawn here too.
+    """
+
+    arrivals: Literal["poisson", "waves", "bursts", "trace"] = "poisson"
+    trace: Trace | None = None
     tasks: Count = 20_000
     load: Annotated[float, Field(strict=True, gt=0, le=100)] = 0.85
     tasks_per_job: Count = 1
@@ -80,14 +95,20 @@ class Workload(Description):
     start: StartLatency = StartLatency()
     waves: Waves = Waves()
     bursts: Bursts = Bursts()
+    images: Images | None = None  # None: there is nothing to pull
     usage: Usage | None = None  # None: exactly what is reserved
     sizes: HeavyTail | None = None  # replaces the shapes
     shapes: Annotated[tuple[Shape, ...], Field(min_length=1)] = DEFAULT_SHAPES
 
     @classmethod
     def poisson(cls, **parameters: object) -> Workload:
-        """Jobs arrive at random at a constant rate; parameters are the fields of this class."""
-        return cls.model_validate({**parameters, "arrivals": "poisson"})
+        """Jobs arrive at random at a constant rate; parameters are the fields of this class.
+
+        Raises:
+            InputError: there is no such field, or its value makes no sense.
+        """
+        workload: Workload = cls().but(**parameters, arrivals="poisson")
+        return workload
 
     @property
     def all_shapes(self) -> tuple[Shape, ...]:
@@ -99,8 +120,16 @@ class Workload(Description):
         """Mean time for which a task holds its resources."""
         return float(self.durations.mean_seconds + self.start.mean_seconds)
 
+    @model_validator(mode="after")
+    def _trace_is_there(self) -> Workload:
+        if (self.arrivals == "trace") != (self.trace is not None):
+            raise ValueError('arrivals = "trace" and a table [workload.trace] go together')
+        return self
+
     def rate(self, cluster: Cluster) -> tuple[float, str]:
-        """Tasks per second that offer `load`, and the resource that is scarcest."""
+        """Tasks per second that offer `load` (a trace: its own), and the scarcest resource."""
+        if self.trace is not None:
+            return _rate_of(traces.read(self.trace.format, Path(self.trace.path)), cluster)
         shapes = self.all_shapes
         demand = np.average(_sizes(shapes), axis=0, weights=[s.weight for s in shapes]).tolist()
         capacity = cluster.capacity().sum(axis=0).tolist()
@@ -119,6 +148,8 @@ class Workload(Description):
             InputError: the cluster lacks a resource that every task needs, or more tasks would
                 be there from the start than there are.
         """
+        if self.trace is not None:
+            return self._replayed(self.trace, Streams(seed))
         rate, scarcest = self.rate(cluster)
         if rate == 0:
             raise InputError(f"the nodes have no {scarcest}", "Give them some or ask for none.")
@@ -130,8 +161,6 @@ class Workload(Description):
         shapes = self.all_shapes
         shape = self._choose(shapes, streams.uniform("shape", 0, jobs))[job_of]
         sizes = _sizes(shapes)
-        least, most = self.start.least_seconds, self.start.most_seconds
-        start = least + (most - least) * streams.uniform("start", 0, n)
         failed = streams.uniform("failure", 0, n) < self.failure_share
         run = self.durations.draw(streams, n)
         rest = min(n, there * self.tasks_per_job)
@@ -140,15 +169,38 @@ class Workload(Description):
         return Arrivals(
             at_micros=micros(self._times(streams, jobs, there, rate))[job_of],
             shape=shape,
-            start_micros=micros(start),
+            start_micros=self._starts(streams, n),
             run_micros=np.maximum(1, micros(run)),
             exit_code=failed.astype(np.int64),
             sizes=sizes,
             first=first,
+            image=self._images_of(streams, job_of),
             retries=self.retries,
             used_cpu_milli=used_cpu,
             used_memory_mib=used_memory,
         )
+
+    def _images_of(self, streams: Streams, job_of: Ints) -> Ints:
+        if self.images is None:
+            return np.empty(0, np.int64)
+        return self.images.choose(streams, int(job_of[-1]) + 1)[job_of]
+
+    def _replayed(self, trace: Trace, streams: Streams) -> Arrivals:
+        """The tasks of a trace."""
+        read = traces.read(trace.format, Path(trace.path))
+        used_cpu, used_memory = self._used(read.demand, streams)
+        return replace(
+            read,
+            start_micros=self._starts(streams, len(read)),
+            used_cpu_milli=used_cpu,
+            used_memory_mib=used_memory,
+            image=self._images_of(streams, np.repeat(np.arange(read.jobs), np.diff(read.first))),
+            retries=self.retries,
+        )
+
+    def _starts(self, streams: Streams, tasks: int) -> Ints:
+        least, most = self.start.least_seconds, self.start.most_seconds
+        return micros(least + (most - least) * streams.uniform("start", 0, tasks))
 
     def _there_from_the_start(self, rate: float) -> int:
         """Jobs that arrive at time 0: Little's law says how many tasks run in equilibrium."""
@@ -192,6 +244,14 @@ class Workload(Description):
 def _share(reserved: Ints, share: NDArray[np.float64]) -> Ints:
     """At least 1 of whatever unit it is."""
     return np.maximum(1, np.rint(reserved * share)).astype(np.int64)
+
+
+def _rate_of(tasks: Arrivals, cluster: Cluster) -> tuple[float, str]:
+    """Tasks per second of a trace, and the resource of which it asks for the largest share."""
+    work = (tasks.demand * tasks.run_micros[:, None].astype(np.float64)).sum(axis=0)
+    shares = work / np.maximum(cluster.capacity().sum(axis=0), 1)
+    seconds = max(int(tasks.at_micros[-1]), 1) / MICROS
+    return len(tasks) / seconds, RESOURCES[int(shares.argmax())]
 
 
 def _sizes(shapes: tuple[Shape, ...]) -> Ints:

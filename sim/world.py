@@ -7,7 +7,6 @@ same event, in order. A core that raises ends the run: a simulation hides nothin
 
 from __future__ import annotations
 
-import queue
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
@@ -27,24 +26,19 @@ _URGENCY: dict[type, int] = {RunDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
 
 
 class SimInbox:
-    """An inbox that never waits: Pykka's own loop runs until it is empty."""
-
-    def __init__(self) -> None:
-        self._letters: deque[Any] = deque()
+    """An inbox in which nothing ever waits: the world hands over a letter when it arrives."""
 
     def put(self, envelope: Any) -> None:
-        """Add at the end."""
-        self._letters.append(envelope)
+        """Nobody tells an actor anything but through the world."""
+        raise NotImplementedError("send it through the world")
 
     def get(self) -> Any:
-        """Take the first; raise `queue.Empty` where a thread would wait."""
-        if not self._letters:
-            raise queue.Empty
-        return self._letters.popleft()
+        """There is no loop that would ask."""
+        raise NotImplementedError("the world hands letters over")
 
     def empty(self) -> bool:
-        """Is there nothing to handle?"""
-        return not self._letters
+        """Is there nothing to handle? Always, so every letter is a batch."""
+        return True
 
 
 class SimCore(CoreActor):
@@ -59,14 +53,7 @@ class SimCore(CoreActor):
         raise NotImplementedError("nobody waits for an answer in virtual time")
 
     def _start_actor_loop(self) -> None:
-        self._actor_loop_setup()
-
-    def run(self) -> None:
-        """Handle all that has arrived."""
-        try:
-            self._actor_loop_running()
-        except queue.Empty:
-            return
+        self._actor_loop_setup()  # and no loop: virtual time calls `on_receive`
 
     def _handle_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         raise exception_value
@@ -206,8 +193,7 @@ class SimWorld:
         actor = self._actors.get(to)
         if actor is not None:
             self.messages[type(letter.message).__name__] += 1
-            actor.actor_ref.tell(letter)
-            actor.run()
+            actor.on_receive(letter)
         elif is_edge(to) and to in self._edges:
             self._edges[to](letter.message)
         else:

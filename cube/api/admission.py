@@ -37,6 +37,15 @@ def admit(body: Any) -> JobSpec:
     job = decode(body)
     if not isinstance(job, JobSpec):
         raise Problem(422, "`job` is not a JobSpec.", "Send what cube.codec.encode makes of one.")
+    return check(job)
+
+
+def check(job: JobSpec) -> JobSpec:
+    """The job itself, if it keeps the rules.
+
+    Raises:
+        Problem: it breaks one; all that it breaks is told.
+    """
     faults = list(_faults(job))
     if faults:
         more = f" (and {len(faults) - 10} more)" if len(faults) > 10 else ""

@@ -1,4 +1,4 @@
-"""Routes that change something: submit, stop, remove, recover.
+"""Routes that change something: submit, scale, restart, roll back, stop, remove, recover.
 
 Each passes one message to the manager, which decides; repeating a request id changes nothing twice.
 """
@@ -6,18 +6,30 @@ Each passes one message to the manager, which decides; repeating a request id ch
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from cube.api.admission import admit
+from cube.api.admission import MAX_INSTANCES, MAX_NUMBER, admit, check
 from cube.api.backend import Backend
-from cube.messages import Recover, Remove, Reply, Stop, Submit
+from cube.api.problems import not_found
+from cube.messages import (
+    Recover,
+    Remove,
+    Reply,
+    Restart,
+    Rollback,
+    Scale,
+    Snapshot,
+    Stop,
+    Submit,
+)
 from cube.plan import diff, diff_job
 from cube.spec import JobSpec
-from cube.views import AnswerView, ServiceChange, SubmitView
+from cube.views import AnswerView, RecoverView, ServiceChange, SubmitView
 from cube.views.jobs import find_job
 
 RequestId = Annotated[str, Field(min_length=1, max_length=100)]
@@ -39,15 +51,32 @@ class SubmitBody(Body):
 
 
 class StopBody(Body):
-    """End a job, a service (`job/service`) or a task (`job/service/index`)."""
+    """End or restart a job, a service (`job/service`) or a task (`job/service/index`)."""
 
     target: str = Field(min_length=1, max_length=400)
 
 
-class RecoverBody(Body):
-    """Decide on the containers that the store never knew."""
+class ScaleBody(Body):
+    """Change how many instances services have."""
 
-    action: Literal["remove"]
+    counts: dict[str, Annotated[int, Field(ge=0, le=MAX_INSTANCES)]] = Field(
+        min_length=1, max_length=100, description="By service."
+    )
+
+
+class RollbackBody(Body):
+    """Make the job what it was in an earlier version."""
+
+    version: int = Field(0, ge=0, le=MAX_NUMBER, description="0: the one before.")
+
+
+class RecoverBody(Body):
+    """Decide on containers that the store never knew."""
+
+    action: Literal["remove", "adopt"]
+    containers: list[Annotated[str, Field(min_length=1, max_length=400)]] = Field(
+        [], max_length=10_000, description="Their ids, or names of tasks; none: all of them."
+    )
 
 
 def changing_routes(backend: Backend) -> APIRouter:
@@ -61,6 +90,8 @@ def changing_routes(backend: Backend) -> APIRouter:
         old = find_job(backend.look(), job.name)
         reply = backend.request(lambda edge: Submit(body.request, job, edge, body.again))
         return JSONResponse(_show_submit(reply, None if old is None else old.spec, job))
+
+    _add_revisions(router, backend)
 
     @router.post("/v1/stop", response_model=AnswerView)
     def stop(body: StopBody) -> JSONResponse:
@@ -78,12 +109,62 @@ def changing_routes(backend: Backend) -> APIRouter:
             backend.request(lambda edge: Remove(number, name, edge, force), conflict)
         )
 
-    @router.post("/v1/recovery", response_model=AnswerView)
+    @router.post("/v1/recovery", response_model=RecoverView)
     def recover(body: RecoverBody) -> JSONResponse:
-        """Remove the containers that await recovery."""
-        return show_answer(backend.request(lambda edge: Recover(body.request, edge)))
+        """Adopt or remove containers that await recovery."""
+        which = _chosen(backend.look(), body.containers)
+        reply = backend.request(lambda edge: Recover(body.request, edge, body.action, which))
+        return JSONResponse({"status": reply.status, "text": reply.text, **reply.body})
 
     return router
+
+
+def _add_revisions(router: APIRouter, backend: Backend) -> None:
+    @router.post("/v1/jobs/{name}/scale", response_model=SubmitView)
+    def scale(name: str, body: ScaleBody) -> JSONResponse:
+        """Change how many instances services have, and nothing else."""
+        old = backend.job(backend.look(), name).spec
+        services = (
+            replace(s, instances=body.counts.get(s.name, s.instances)) for s in old.services
+        )
+        new = check(replace(old, services=tuple(services)))
+        counts, remedy = (
+            tuple(body.counts.items()),
+            f"Run its file again: cube run -f FILE ({name}).",
+        )
+        reply = backend.request(lambda edge: Scale(body.request, name, counts, edge), remedy)
+        return JSONResponse(_show_submit(reply, old, new))
+
+    @router.post("/v1/jobs/{name}/rollback", response_model=SubmitView)
+    def rollback(name: str, body: RollbackBody) -> JSONResponse:
+        """Make a job what it was in an earlier version; that is a new version."""
+        old = backend.job(backend.look(), name).spec
+        reply = backend.request(lambda edge: Rollback(body.request, name, edge, body.version))
+        return JSONResponse(_show_submit(reply, old, backend.job(backend.look(), name).spec))
+
+    @router.post("/v1/restart", response_model=AnswerView)
+    def restart(body: StopBody) -> JSONResponse:
+        """Stop what runs of a job, a service or a task, one after the other; start it anew."""
+        return show_answer(backend.request(lambda edge: Restart(body.request, body.target, edge)))
+
+
+def _chosen(snapshot: Snapshot, names: list[str]) -> tuple[tuple[str, str], ...]:
+    """The unknown containers that are named by their ids or by the tasks that they say they are.
+
+    Raises:
+        Problem: there is none of that name.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for name in names:
+        same = [
+            (node, fact.uid)
+            for node, fact in snapshot.unknown
+            if name in (fact.handle, fact.uid, fact.uid.partition("@")[0])
+        ]
+        if not same:
+            raise not_found(f"unknown container {name}")
+        found.update(dict.fromkeys(same))
+    return tuple(found)
 
 
 def show_answer(reply: Reply) -> JSONResponse:

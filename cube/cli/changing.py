@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -19,8 +19,10 @@ from cube.cli.printing import output_option, print_json, print_table
 
 if TYPE_CHECKING:
     from cube.client import Client
+    from cube.views import RecoverView, RecoveryView
 
 POLL_SECONDS = 0.1
+DONE = {"adopt": "adopted", "remove": "removed"}
 
 wait_option = click.option(
     "--wait/--no-wait", default=True, show_default=True, help="Return when it is done."
@@ -80,29 +82,56 @@ def rm(job: str, force: bool, wait: bool, timeout: float, state_dir: Path, outpu
 
 
 @click.command()
-@click.option("--remove", is_flag=True, help="Remove these containers, running or not.")
+@click.argument("containers", nargs=-1, metavar="[CONTAINER|TASK]...")
+@click.option("--adopt", "action", flag_value="adopt", help="Make them tasks of their jobs again.")
+@click.option("--remove", "action", flag_value="remove", help="Remove them, running or not.")
 @wait_option
 @timeout_option
 @connection.state_dir_option
 @output_option
-def recover(remove: bool, wait: bool, timeout: float, state_dir: Path, output: str) -> None:
-    """List containers that a lost store no longer knows."""
+def recover(
+    containers: tuple[str, ...],
+    action: Literal["adopt", "remove"] | None,
+    wait: bool,
+    timeout: float,
+    state_dir: Path,
+    output: str,
+) -> None:
+    """List, adopt or remove containers that the store does not know.
+
+    A store that was lost or restored has forgotten them; they run on until this is decided.
+
+    Name some of them by container id or task; without names, all are meant. A job that the store
+    does not know is put together from its containers; run its file again to have the rest of it.
+    Plain processes cannot be adopted: their engine writes down nothing that may be secret.
+    """
+    if containers and action is None:
+        raise click.UsageError("Say what becomes of them: --adopt or --remove.")
     with connection.connected(state_dir) as client:
         found = client.recovery()
-        answer = client.recover_remove() if remove else None
+        answer = client.recover(action, containers) if action else None
         if answer is not None and wait:
-            what = "the containers to be gone"
-            _wait_for(what, timeout, lambda: not client.recovery()["unknown"])
+            _wait_for("that to be done", timeout, lambda: _is_decided(client, found, answer))
     if output == "json":
         print_json(found if answer is None else answer)
-    elif answer is not None:
-        gone = f"{tables.plural(len(found['unknown']), 'unknown container')} removed"
-        click.echo(gone if wait else answer["text"])
+    elif answer is not None and action is not None:
+        done = f"{tables.plural(answer['decided'], 'unknown container')} {DONE[action]}"
+        click.echo(done if wait else answer["text"])
+        for left in answer["left"]:
+            note(f"{left['task']} on {left['node']}: {left['why']}; it stays as it is")
     elif not found["unknown"]:
         click.echo("no unknown containers")
     else:
         print_table(tables.UNKNOWN_COLUMNS, tables.unknown_rows(found))
-        note("they run on and hold their resources; `cube recover --remove` removes them")
+        note(
+            "they run on and hold their resources: `cube recover --adopt` makes them tasks again,"
+            " `cube recover --remove` removes them"
+        )
+
+
+def _is_decided(client: Client, before: RecoveryView, answer: RecoverView) -> bool:
+    """Are there no more unknown containers than the answer leaves?"""
+    return len(client.recovery()["unknown"]) <= len(before["unknown"]) - answer["decided"]
 
 
 def _has_ended(client: Client, target: str) -> bool:

@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cube.cli import connection, tables
-from cube.cli.exits import ExitCode, Failure, note
 from cube.cli.files import failure_of_options, read_file, tell_warnings
 from cube.cli.printing import on_terminal, output_option, print_json, print_table
-from cube.cli.progress import Progress
-from cube.cli.verdict import Judge, Verdict, is_done
+from cube.cli.waiting import end, wait_until_up
 
 if TYPE_CHECKING:
     from cube.client import Client
     from cube.spec import JobSpec
     from cube.views import SubmitView, TaskView
 
-POLL_SECONDS = 0.2
 TRIES = 3  # of one request, when nobody answers
 RETRY_SECONDS = 0.5
 
@@ -71,12 +68,12 @@ def run(
             _show_answer(answer)
         verdict = None
         if on_terminal() if wait is None else wait:
-            verdict = _wait(client, job.name, before, timeout)
+            verdict = wait_until_up(client, job.name, before, timeout)
         if output == "json":
             print_json(_as_json(client, answer))
         elif verdict is not None:
             print_table(tables.TASK_COLUMNS, tables.task_rows(client.tasks(job.name)))
-    return _end(verdict, output)
+    return end(verdict, output)
 
 
 def _job(
@@ -128,49 +125,6 @@ def _show_answer(answer: SubmitView) -> None:
             click.echo(line)
 
 
-def _wait(client: Client, job: str, before: list[TaskView], timeout: float | None) -> Verdict:
-    """Look until the outcome is clear, the deadline passes or Ctrl-C detaches."""
-    judge = Judge(job, before)
-    start = time.monotonic()
-    try:
-        with Progress() as progress:
-            while True:
-                tasks = client.tasks(job)
-                progress.show(tasks)
-                now = time.monotonic()
-                verdict = judge.judge(client.job(job), tasks, now)
-                if verdict is None and timeout is not None and now - start > timeout:
-                    verdict = _too_late(job, timeout, tasks)
-                if verdict is not None:
-                    return verdict
-                time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
-        note(
-            f"\ndetached; {job} goes on: watch it with `cube status {job} -w`,"
-            f" stop it with `cube stop {job}`"
-        )
-        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
-
-
-def _too_late(job: str, timeout: float, tasks: list[TaskView]) -> Verdict:
-    waiting = next((t for t in tasks if not is_done(t)), None)
-    why = "" if waiting is None else f"; {waiting['id']} is {tables.task_state(waiting)}"
-    if waiting is not None and tables.task_note(waiting):
-        why += f": {tables.task_note(waiting)}"
-    remedy = f"it goes on: watch it with `cube status {job} -w`, stop it with `cube stop {job}`"
-    return Verdict(ExitCode.UNHEALTHY, f"{job} is not up after {timeout:g} s{why}", remedy)
-
-
 def _as_json(client: Client, answer: SubmitView) -> dict[str, Any]:
     job = answer["job"]
     return {"submit": answer, "job": client.job(job), "tasks": client.tasks(job)}
-
-
-def _end(verdict: Verdict | None, output: str) -> int:
-    if verdict is None:
-        return ExitCode.OK
-    if verdict.code != ExitCode.OK:
-        raise Failure(verdict.text, remedy=verdict.remedy, code=verdict.code)
-    if output == "table":
-        click.echo(verdict.text)
-    return ExitCode.OK

@@ -21,6 +21,7 @@ from cube.cli import (
     looking,
     operating,
     planning,
+    revising,
     running,
     shell,
 )
@@ -72,7 +73,16 @@ def cube() -> None:
 
 
 cube.add_section("Start", hosting.dev, demo.demo, doctor.doctor)
-cube.add_section("Run jobs", running.run, changing.stop, changing.rm)
+cube.add_section(
+    "Run jobs",
+    running.run,
+    revising.scale,
+    revising.restart,
+    revising.rollback,
+    revising.wait,
+    changing.stop,
+    changing.rm,
+)
 cube.add_section(
     "Look", looking.status, looking.nodes, following.logs, following.events, explaining.explain
 )

@@ -196,6 +196,8 @@ class SimulatedEngine:
                 on_disconnect=held.run.spec.on_disconnect,
                 stop_grace_seconds=held.run.spec.stop_grace_seconds,
                 failures=held.run.failures,
+                version=held.run.version,
+                spec=held.run.spec,
                 gpus=held.run.gpus,
                 gpu_milli=0 if held.run.spec.gpu is None else held.run.spec.gpu.milli,
             )

@@ -2,9 +2,12 @@
 
 This file is its table of contents: one line per message. Every message ends in the same few steps,
 which bring the cluster towards what is wanted: queue what became pending, ask for placements, tell
-the nodes. `ledger` holds what is known, `jobs` what users ask for, `rollout` new versions, `drain`
-nodes that are to be emptied, `operators` what else is said of nodes, `rounds` placement, `nodes`
-reports and assignments, `facts` what reports say of tasks, `strangers` what the store never knew.
+the nodes.
+
+`ledger` holds what is known, `jobs` what users ask for, `revising` changes that need no
+file, `rollout` new versions, `drain` nodes that are to be emptied, `operators` what else is said of
+nodes, `rounds` placement, `nodes` reports and assignments, `facts` what reports say of tasks,
+`strangers` what the store never knew, `recovery` what becomes of it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from cube.manager.jobs import Jobs, record_answer
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.operators import Operators
+from cube.manager.recovery import Recovery
+from cube.manager.revising import Revising
 from cube.manager.rounds import Rounds
 from cube.marks import mark
 from cube.messages import (
@@ -34,6 +39,9 @@ from cube.messages import (
     RemoveNode,
     Reply,
     Report,
+    Restart,
+    Rollback,
+    Scale,
     SetAside,
     Snapshot,
     Stop,
@@ -46,7 +54,9 @@ from cube.messages import (
 from cube.task import Saved
 
 TICK_SECONDS = 1.0
-Request: TypeAlias = Submit | Stop | Remove | Recover | Drain | DeclareLost | LabelNode | RemoveNode
+OfJobs: TypeAlias = Submit | Scale | Restart | Rollback | Stop | Remove
+OfNodes: TypeAlias = Recover | Drain | DeclareLost | LabelNode | RemoveNode
+Request: TypeAlias = OfJobs | OfNodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,8 @@ class Manager:
         self._nodes = Nodes(self._ledger, self._options.reports_per_second)
         self._rounds = Rounds(self._ledger, self._nodes, self._options.queue == "fifo")
         self._jobs = Jobs(self._ledger)
+        self._revising = Revising(self._ledger, self._jobs)
+        self._recovery = Recovery(self._ledger, self._nodes, self._jobs)
         self._draining = Draining(self._ledger, self._nodes, self._jobs)
         self._operators = Operators(self._ledger, self._nodes, self._jobs)
         self._store_down = ""
@@ -91,9 +103,9 @@ class Manager:
                 self._rounds.need_fleet(message)
             case BeginRound():
                 self._begin()
-            case Submit() | Stop() | Remove() | Recover():
+            case Submit() | Scale() | Restart() | Rollback() | Stop() | Remove():
                 self._request(message)
-            case Drain() | DeclareLost() | LabelNode() | RemoveNode():
+            case Recover() | Drain() | DeclareLost() | LabelNode() | RemoveNode():
                 self._request(message)
             case Look():
                 self._ledger.send(
@@ -168,9 +180,14 @@ class Manager:
                 return self._jobs.stop(message)
             case Remove():
                 return self._jobs.remove(message)
+            case Scale():
+                return self._revising.scale(message)
+            case Restart():
+                return self._revising.restart(message)
+            case Rollback():
+                return self._revising.rollback(message)
             case Recover():
-                count = self._nodes.recover()
-                return Reply(message.request, "ok", f"removing {count} unknown containers")
+                return self._recovery.recover(message)
             case Drain():
                 return self._draining.drain(message)
             case DeclareLost():

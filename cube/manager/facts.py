@@ -36,7 +36,10 @@ def merge(ledger: Ledger, fact: Fact, report: Report) -> bool:
         _returned(ledger, task, fact, report)
         return True
     if _order(fact) < (task.restart, task.phase):
-        return True
+        if not (fact.final and fact.stopped):
+            return True
+        # The node restarted before a later run began, and knows that one only: it has stopped.
+        mark("stopped-before-restart")
     if fact.phase is Phase.ENDED:
         _ended(ledger, task, fact, report)
     else:
@@ -112,7 +115,13 @@ def _failures(ledger: Ledger, task: Task, fact: Fact, report: Report) -> tuple[f
     told = tuple(ledger.now - (report.now - at) for at in fact.failures)
     known = task.failures
     later = bool(told) and bool(known) and told[-1] > known[-1] + SAME_FAILURE_SECONDS
-    return told if later or len(told) > len(known) else known
+    if later or len(told) > len(known):
+        return told
+    # A worker that was told to forget the task, and to take it up again, has begun to count anew.
+    if not told or not fact.charged or _order(fact) <= (task.restart, task.phase):
+        return known
+    ledger.touched[report.node] = None  # tell it what it has forgotten
+    return (*known, told[-1])
 
 
 def _lives(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
@@ -146,7 +155,7 @@ def _ended(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
             gone(ledger, task, fact.exit_code)
         return
     seen: dict[str, Any] = {
-        "restart": fact.restart,
+        "restart": max(fact.restart, task.restart),
         "phase": int(fact.phase),
         "exit_code": fact.exit_code,
         "healthy": None,

@@ -1,7 +1,8 @@
 """What users ask for: submit, stop, remove; and the loop that makes it so.
 
 Owns jobs and their versions. Submitting compares what is wanted with what is there; the roll-out
-then replaces changed instances one at a time. Placing is left to the rounds.
+then replaces changed instances one at a time. Placing is left to the rounds; changes to a job that
+need no file are in `revising`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from cube.manager.ledger import Ledger
 from cube.manager.rollout import Rollout, is_ending
 from cube.messages import Remove, Reply, Stop, Submit
 from cube.spec import Demand, JobSpec, TaskSpec
-from cube.task import Answer, Job, State, Task, TaskEvent
+from cube.task import Answer, Job, JobVersion, State, Task, TaskEvent
 
+EARLIER = 10  # versions of a job that are kept
 WAIT_SECONDS = 0.25  # between two looks at a roll-out in which nothing happens
 
 Instance = tuple[TaskSpec, str]  # a service and the index of one of its tasks
@@ -37,26 +39,37 @@ class Jobs:
         """Make the job so."""
         new, old = submit.job, self._ledger.jobs.get(submit.job.name)
         ended = old is None or old.stopped or all(t.state.final for t in self._ledger.of(new.name))
-        if old is not None and not ended and old.spec.source != new.source:
+        free = old is None or ended or old.adopted
+        if old is not None and not free and old.spec.source != new.source:
             text = (
                 f"the name {new.name} belongs to a job from {old.spec.source or 'another source'}"
             )
             return Reply(submit.request, "conflict", text)
+        return self.make_so(submit.request, new, again=submit.again)
+
+    def make_so(self, request: str, new: JobSpec, *, again: bool = False) -> Reply:
+        """Make it the newest version of its job, unless the job is so already."""
+        old = self._ledger.jobs.get(new.name)
         if old is not None and old.removing:
-            return Reply(submit.request, "conflict", f"{new.name} is being removed; try again")
+            return Reply(request, "conflict", f"{new.name} is being removed; try again")
         same = old is not None and replace(old.spec, source=new.source) == new
-        lacking = list(self._lacking(old, new, submit.again))
-        if old is not None and same and not lacking and not old.halted and not old.stopped:
+        lacking = list(self._lacking(old, new, again))
+        settled = old is not None and not (old.halted or old.stopped or old.adopted)
+        if old is not None and settled and same and not lacking:
             body = {"job": new.name, "version": old.version}
-            return Reply(submit.request, "unchanged", f"{new.name} is unchanged", body)
-        return self._accept(submit, old, lacking, restarted=old is not None and old.stopped)
+            return Reply(request, "unchanged", f"{new.name} is unchanged", body)
+        return self._accept(request, new, old, lacking)
 
     def _accept(
-        self, submit: Submit, old: Job | None, lacking: list[Instance], *, restarted: bool
+        self, request: str, new: JobSpec, old: Job | None, lacking: list[Instance]
     ) -> Reply:
-        ledger, new = self._ledger, submit.job
+        ledger = self._ledger
+        restarted = old is not None and old.stopped
         version = 1 if old is None else old.version + 1
-        job = ledger.put_job(Job(new.name, new, version, 0, ledger.revision + 1))
+        made = Job(new.name, new, version, 0, ledger.revision + 1)
+        if old is not None:
+            made = replace(made, earlier=_earlier(old, new), restarting=old.restarting)
+        job = ledger.put_job(made)
         changes = {s.name: "created" for s in new.services}
         if old is not None:
             changes = _changes(old.spec, new, {spec.name for spec, _ in lacking})
@@ -69,7 +82,7 @@ class Jobs:
         self._dirty[job.name] = None
         self.step()
         body = {"job": job.name, "version": version, "changes": changes}
-        return Reply(submit.request, status, f"{job.name} version {version} {status}", body)
+        return Reply(request, status, f"{job.name} version {version} {status}", body)
 
     def _lacking(self, old: Job | None, new: JobSpec, again: bool) -> Iterator[Instance]:
         """Tasks that are missing, are about to end, or have ended and are wanted once more."""
@@ -126,10 +139,7 @@ class Jobs:
     def stop(self, stop: Stop) -> Reply:
         """End a job, a service or one task."""
         name, _, rest = stop.target.partition("/")
-        job = self._ledger.jobs.get(name)
-        tasks = [
-            t for t in self._ledger.of(name) if not rest or t.service == rest or t.id == stop.target
-        ]
+        job, tasks = self._ledger.jobs.get(name), self.named(stop.target)
         if job is None or (rest and not tasks):
             return Reply(stop.request, "not-found", f"there is no {stop.target}")
         active = [t for t in tasks if not t.state.final]
@@ -142,6 +152,28 @@ class Jobs:
         self._ledger.event("job.stopped", f"{stop.target} is to stop", job=name)
         body = {"target": stop.target, "tasks": [t.id for t in active]}
         return Reply(stop.request, "ok", f"{stop.target}: stopping {len(active)} tasks", body)
+
+    def named(self, target: str) -> list[Task]:
+        """The tasks of a job, a service (`job/service`) or that one task."""
+        name, _, rest = target.partition("/")
+        return [t for t in self._ledger.of(name) if not rest or t.service == rest or t.id == target]
+
+    def adopt(self, spec: JobSpec, version: int) -> Job:
+        """A job that a lost store knew, as its containers tell; what serves is made whole."""
+        made = Job(spec.name, spec, version, 0, self._ledger.revision + 1, adopted=True)
+        job = self._ledger.put_job(made)
+        self._ledger.event("job.adopted", f"{job.name} is adopted", job=job.name)
+        return job
+
+    def complete(self, job: Job) -> None:
+        """Make what an adopted job lacks; nobody knows which batch tasks had ended already."""
+        lacking = self._lacking(None, job.spec, again=False)
+        self._make(job, [(s, i) for s, i in lacking if not s.kind.is_batch])
+
+    def look_at(self, job: str) -> None:
+        """Have a job looked at now: what it should be has changed."""
+        self._dirty[job] = None
+        self.step()
 
     def remove(self, remove: Remove) -> Reply:
         """Forget a job that has ended."""
@@ -164,20 +196,24 @@ class Jobs:
 
     def step(self) -> None:
         """Look at the jobs in which something happened, and at those that roll out."""
-        looked_at = {**self._ledger.moved, **self._dirty}
+        looked_at: dict[str, None] = {**dict.fromkeys(self._ledger.moved), **self._dirty}
         if self._ledger.now - self._waited >= WAIT_SECONDS:
             looked_at |= self._waiting
             self._waited = self._ledger.now
         for name in looked_at:
+            job = self._ledger.jobs.get(name)
+            anew = name in self._dirty or name in self._waiting
             self._dirty.pop(name, None)
             self._waiting.pop(name, None)
-            job = self._ledger.jobs.get(name)
             if job is None:
                 continue
             if job.removing:
                 if all(t.state.final for t in self._ledger.of(name)):
                     self._ledger.forget_job(job)
-            elif not job.stopped and self._rollout.step(job):
+                continue
+            if job.stopped or not (anew or self._rollout.concerns(job, self._ledger.moved[name])):
+                continue
+            if self._rollout.step(job):
                 self._waiting[name] = None
 
     def node_changed(self, node: str) -> None:
@@ -215,6 +251,13 @@ def _renews(task: Task, spec: TaskSpec, before: TaskSpec | None, again: bool) ->
         changed = before is None or not before.same_container(spec)
         return again or changed or task.state is State.STOPPED
     return True
+
+
+def _earlier(old: Job, new: JobSpec) -> tuple[JobVersion, ...]:
+    """What there was before the newest version, each once in a row."""
+    if replace(old.spec, source=new.source) == new:
+        return old.earlier
+    return (JobVersion(old.version, old.spec), *old.earlier)[:EARLIER]
 
 
 def _changes(old: JobSpec, new: JobSpec, renewed: set[str]) -> dict[str, str]:

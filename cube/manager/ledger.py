@@ -66,14 +66,20 @@ class Ledger:
         self.gained: dict[int, None] = {}  # rows that have more room than before
         self.opened = False  # has a node begun to take tasks?
         self.thinned: dict[str, None] = {}  # counted services that hold fewer places than before
-        self.moved: dict[str, None] = {}  # jobs whose tasks changed
+        self.moved: dict[str, dict[str, None]] = {}  # jobs that changed, and which of their tasks
         self.pending: dict[str, None] = {}  # tasks that have become pending
         self.now = 0.0
         self._records: list[Record] = []
         self._sends: list[Send] = []
         self._counts: dict[str, dict[int, int]] = {}  # service -> row -> instances
         for task in sorted(saved.tasks.values(), key=lambda t: t.incarnation):
-            self._index(task)
+            self._index(self._as_wanted(task))
+
+    def _as_wanted(self, task: Task) -> Task:
+        """A saved task, with its job's very spec if it is equal: then nobody need compare them."""
+        job = self.jobs.get(task.job)
+        spec = None if job is None else job.spec.service(task.service)
+        return replace(task, spec=spec) if spec is not None and spec == task.spec else task
 
     # --- tasks ---
 
@@ -162,7 +168,7 @@ class Ledger:
         self.jobs[job.name] = job
         self.of_job.setdefault(job.name, {})
         self._save(job)
-        self.moved[job.name] = None
+        self.moved.setdefault(job.name, {})
         if job.stopped:
             for task in self.of(job.name):
                 self.let_go(task)
@@ -216,6 +222,8 @@ class Ledger:
         assert not self.on_node.pop(node, None)
         self.ended_on.pop(node, None)
         self.draining.pop(node, None)
+        if self.strangers.get(node):
+            self.set_strangers(node, frozenset())
         if self.node_marks.pop(node, None) is not None:
             self._save(Forget("node mark", node, self.next_revision()))
 
@@ -301,7 +309,7 @@ class Ledger:
     def _put(self, task: Task) -> Task:
         self._index(task)
         self._save(task)
-        self.moved[task.job] = None
+        self.moved.setdefault(task.job, {})[task.id] = None
         return task
 
     def _index(self, task: Task) -> None:

@@ -34,7 +34,7 @@ class Nodes:
     def __init__(self, ledger: Ledger, reports_per_second: float) -> None:
         self._ledger = ledger
         self._reports_per_second = reports_per_second
-        self._strangers = Strangers(ledger)
+        self.strangers = Strangers(ledger)
         self.entries: dict[str, Entry] = {}
         self.cut_off = False  # most nodes are silent: it may be us
         self._number = 0
@@ -172,7 +172,7 @@ class Nodes:
         all_told = report.whole and not report.engine_error
         if all_told:
             self._whole(entry, report)
-        self._strangers.remember(entry, all_told=all_told)
+        self.strangers.remember(entry, all_told=all_told)
         if report.whole or entry.whole_due:
             self._answers[entry.name] = None
         else:
@@ -181,7 +181,7 @@ class Nodes:
 
     def _merge(self, entry: Entry, report: Report) -> None:
         """Take in what the report says; what was taken in before, of a task as it is, is old."""
-        ledger = self._ledger
+        ledger, unknown = self._ledger, entry.unknown
         seen: dict[str, tuple[Fact, Task | None]] = {}
         for fact in report.facts:
             uid = fact.uid
@@ -192,10 +192,10 @@ class Nodes:
                 or (told[0] is not fact and told[0] != fact)
             ):
                 if not merge(ledger, fact, report):
-                    self._strangers.seen(entry, fact)
+                    self.strangers.seen(entry, fact)
                 told = (fact, ledger.task_of(uid))
-            if uid in entry.unknown and _is_here(told[1], fact, entry.name):
-                self._strangers.adopted(entry, uid)
+            if unknown and uid in unknown and _is_here(told[1], fact, entry.name):
+                self.strangers.adopted(entry, uid)
             seen[uid] = told
         if report.whole:
             entry.seen = seen
@@ -250,7 +250,7 @@ class Nodes:
         row = vacant.popitem()[1] if vacant else len(fleet)
         fleet.set_row(NodeRow(row, self._labelled(info), False))
         self._ledger.enter_row(info.name)
-        self._strangers.row_entered(entry)
+        self.strangers.row_entered(entry)
 
     def relabel(self, entry: Entry) -> None:
         """Let the fleet know what a node is by what it told last and what operators added."""
@@ -267,7 +267,7 @@ class Nodes:
 
     def forget(self, entry: Entry) -> None:
         """The node is no longer part of the cluster; if it reports again, it joins anew."""
-        self._strangers.keep_only(entry, set())
+        self.strangers.keep_only(entry, set())
         row = self._ledger.fleet.row_of(entry.name)
         if row is not None:
             self._ledger.fleet.set_open(row, False)
@@ -278,7 +278,7 @@ class Nodes:
     def _whole(self, entry: Entry, report: Report) -> None:
         """Draw conclusions from what a whole report lacks."""
         listed = {fact.uid for fact in report.facts}
-        self._strangers.keep_only(entry, listed)
+        self.strangers.keep_only(entry, listed)
         echo = report.echoes
         here = self._ledger.on_node.get(entry.name, {})
         absent = [(task_id, uid) for task_id, uid in here.items() if uid not in listed]
@@ -295,10 +295,6 @@ class Nodes:
             entry.trusted = True
             self.open_or_close(entry)
             self._ledger.touched[entry.name] = None
-
-    def recover(self) -> int:
-        """Have all containers removed that the store never knew; says how many."""
-        return self._strangers.discard(self.entries.values())
 
     # --- assignments ---
 

@@ -33,6 +33,7 @@ class Operators:
         if self._reports(entry):
             text = f"{lost.node} still reports; drain it to move its tasks"
             return Reply(lost.request, "conflict", text)
+        mark("node-declared-lost")
         tasks = [t.id for t in self._ledger.on(lost.node)]
         self._nodes.lose(entry, "declared by an operator")
         text = f"{lost.node} is lost: {count_tasks(tasks)} to be placed elsewhere"

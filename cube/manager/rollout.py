@@ -6,6 +6,7 @@ It halts at the first replaced instance that does not come up; a new submit star
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from cube.fleet import suits
@@ -23,44 +24,61 @@ class Rollout:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._wished: frozenset[tuple[str, int]] = frozenset()  # restarts of the job at hand
+
+    def concerns(self, job: Job, moved: Iterable[str]) -> bool:
+        """Is one of these tasks, which changed, not as the job wants it? The rest was looked at."""
+        tasks = [t for t in map(self._ledger.tasks.get, moved) if t is not None]
+        return any(
+            t.spec is not job.spec.service(t.service) for t in tasks if not t.state.final
+        ) or any(self._unwanted(job, tasks))
 
     def step(self, job: Job) -> bool:
         """Do what can be done now. Says whether the job needs another look later."""
+        self._wished = frozenset(job.restarting)
         tasks = [t for t in self._ledger.of(job.name) if not t.state.final]
         self._drop_unwanted(job, tasks)
         differing = [t for t in tasks if t.spec is not job.spec.service(t.service)]
-        if not differing:
+        if not differing and not self._wished:
             return False
         self._adjust(job, differing)
-        outdated = [t for t in differing if self._is_outdated(job, t)]
+        outdated = [t for t in (tasks if self._wished else differing) if self._is_outdated(job, t)]
         for task in outdated:
             if task.state is State.PENDING:
                 self._renew(job, task)
-        outdated = [t for t in outdated if t.state is not State.PENDING]
+        outdated = [self._ledger.tasks[t.id] for t in outdated if t.state is not State.PENDING]
+        if job.restarting and not any(map(self._restarts, outdated)):
+            job = self._ledger.put_job(replace(job, restarting=()))
         if not outdated or job.halted:
             return False
         if any(t.state is State.STOPPING for t in outdated):
             return True  # one is on its way
-        tasks = [self._ledger.tasks[t.id] for t in tasks]
-        replaced = [t for t in tasks if self._was_replaced(job, t) and not self._is_away(t)]
-        awaited = [t for t in tasks if self._is_awaited(job, t, outdated[0])]
-        down = [t for t in awaited if not is_up(t, self._ledger.now)]
-        failed = [t for t in replaced if _fails(t)] + [t for t in down if self._waits(t)]
+        broken = [t for t in outdated if self._restarts(t) and self._is_down(t)]
+        if broken:  # to restart it takes nothing away
+            self._replace(job, broken[0])
+            return True
+        return self._go_on(job, outdated[0])
+
+    def _go_on(self, job: Job, outdated: Task) -> bool:
+        """Replace the next one if all that it waits for is up. Says as `step`."""
+        tasks = [t for t in self._ledger.of(job.name) if not t.state.final]
+        down = [t for t in tasks if self._is_awaited(job, t, outdated) and self._is_down(t)]
+        failed = [t for t in down if self._waits(t)]
+        if not self._restarts(outdated):
+            replaced = [t for t in tasks if self._was_replaced(job, t) and not self._is_away(t)]
+            failed += [t for t in replaced if _fails(t)]
+            down += [t for t in replaced if self._is_down(t)]
         if failed:
             self._halt(job, failed[0])
             return False
-        if not down and all(is_up(t, self._ledger.now) for t in replaced):
-            self._replace(job, outdated[0])
+        if not down:
+            self._replace(job, outdated)
         return True
 
     def _drop_unwanted(self, job: Job, tasks: list[Task]) -> None:
         """Stop tasks of services or indexes that the job no longer has."""
-        demands = {s.name: Demand.of(job.spec, s) for s in job.spec.services if s.kind.is_global}
-        for task in tasks:
+        for task in self._unwanted(job, tasks):
             spec = job.spec.service(task.service)
-            demand = demands.get(task.service)
-            if (spec is not None and self._has_place(spec, demand, task)) or is_ending(task):
-                continue
             away = spec is not None and spec.kind.is_global and task.spec.kind.is_global
             why = "no longer part of the job"
             if away and task.index in self._ledger.draining:
@@ -68,6 +86,16 @@ class Rollout:
             elif away and task.index in self._ledger.vacant:
                 why = f"{task.index} was removed"
             self._ledger.move(task, TaskEvent.STOP, then="stopped", reason=why, displaced=away)
+
+    def _unwanted(self, job: Job, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Those that the job has no place for and that nobody has stopped yet."""
+        demands = {s.name: Demand.of(job.spec, s) for s in job.spec.services if s.kind.is_global}
+        for task in tasks:
+            spec = job.spec.service(task.service)
+            if task.state.final or is_ending(task):
+                continue
+            if spec is None or not self._has_place(spec, demands.get(task.service), task):
+                yield task
 
     def _has_place(self, spec: TaskSpec, demand: Demand | None, task: Task) -> bool:
         """Has the service an instance like this: in number, or on a node that it asks for?
@@ -87,9 +115,17 @@ class Rollout:
     def _is_outdated(self, job: Job, task: Task) -> bool:
         spec = job.spec.service(task.service)
         current = self._ledger.tasks[task.id]
-        return (
-            spec is not None and not current.state.final and not current.spec.same_container(spec)
-        )
+        if spec is None or current.state.final:
+            return False
+        return not current.spec.same_container(spec) or self._restarts(current)
+
+    def _restarts(self, task: Task) -> bool:
+        """Is this very attempt to be ended by a restart that a user asked for?"""
+        wished = bool(self._wished) and (task.uid, task.attempt) in self._wished
+        return wished and task.state.placed
+
+    def _is_down(self, task: Task) -> bool:
+        return not is_up(task, self._ledger.now)
 
     def _adjust(self, job: Job, tasks: list[Task]) -> None:
         """Let running tasks have what a new version changes around their containers."""
@@ -141,6 +177,8 @@ class Rollout:
     def _replace(self, job: Job, task: Task) -> None:
         """Stop first; it is pending with its new spec once it has stopped."""
         why = f"replaced by version {job.version}"
+        if self._restarts(task):
+            why = "restarted by a user"
         moved = self._ledger.move(task, TaskEvent.REPLACE, then="pending", reason=why)
         self._ledger.task_event("task.replacing", f"{task.id} is {why}", moved)
 

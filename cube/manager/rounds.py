@@ -20,7 +20,7 @@ from cube.task import Decision, NodeState, State, Task, TaskEvent
 
 ROUND_SECONDS = 5.0  # a round unanswered for so long is abandoned
 ROUND_TASKS = 1024  # asked about at once, at most
-FIFO_TASKS = 32  # the same where one may keep all that follow waiting
+FIFO_TASKS = 8  # the same where the first that does not fit ends the round
 POLICY_RETRY_SECONDS = 5.0  # after a policy failed
 
 

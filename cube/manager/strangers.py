@@ -6,7 +6,7 @@ hold them; telling nodes to keep or to drop them is left to `cube.manager.nodes`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeAlias
 
 from cube.manager.entry import Entry
@@ -42,7 +42,10 @@ class Strangers:
     def adopted(self, entry: Entry, uid: str) -> None:
         """A task of ours is that container now: it is counted as a task."""
         entry.discard.discard(uid)
-        self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
+        fact = entry.unknown.pop(uid)
+        self._count(entry, fact, self._ledger.give_back)
+        saved = self._ledger.strangers.get(entry.name, frozenset())
+        self._ledger.set_strangers(entry.name, saved - {(uid, fact.attempt)})
         self._ledger.touched[entry.name] = None
 
     def row_entered(self, entry: Entry) -> None:
@@ -57,23 +60,28 @@ class Strangers:
             self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
             self._ledger.touched[entry.name] = None
 
+    def discard(self, entry: Entry, uid: str) -> None:
+        """Have one removed."""
+        mark("unknown-removed")
+        entry.discard.add(uid)
+        self._ledger.touched[entry.name] = None
+
+    def leaves_room(self, entry: Entry, fact: Fact, demand: Demand) -> bool:
+        """Would a task have room in its place?"""
+        row = self._ledger.fleet.row_of(entry.name)
+        if row is None:
+            return False
+        self._count(entry, fact, self._ledger.fleet.give)
+        room = self._ledger.fleet.has_room(row, demand, fact.gpus)
+        self._count(entry, fact, self._ledger.fleet.take)
+        return room
+
     def remember(self, entry: Entry, *, all_told: bool) -> None:
         """Save them; what changes leave out may still be there."""
         saved = self._ledger.strangers.get(entry.name, frozenset())
         if saved or entry.unknown:
             known = frozenset((f.uid, f.attempt) for f in entry.unknown.values())
             self._ledger.set_strangers(entry.name, known if all_told else known | saved)
-
-    def discard(self, entries: Iterable[Entry]) -> int:
-        """Have all that are known now removed; says how many."""
-        count = 0
-        for entry in entries:
-            entry.discard |= entry.unknown.keys()
-            count += len(entry.unknown)
-            if entry.unknown:
-                mark("unknown-removed")
-                self._ledger.touched[entry.name] = None
-        return count
 
     def _count(self, entry: Entry, fact: Fact, count: _Counting) -> None:
         """Take or give back what such a container holds while it runs."""

@@ -17,7 +17,7 @@ from cube.fleet import Fleet, Floats, Rows
 from cube.messages import Question
 from cube.placement.filters import reject
 from cube.placement.reasons import describe, why_pending
-from cube.placement.scores import PolicyFailure, Shape, scored, shape_of
+from cube.placement.scores import PolicyFailure, Shape, scored, shape_of, where
 from cube.placement.spread import Instances, Spreading
 from cube.policies import Policy
 from cube.spec import Demand
@@ -147,14 +147,15 @@ class Placer:
             try:
                 decision = replace(decision, gpus=self._devices(row, demand))
             except PolicyFailure as failure:
-                return self._failed(decision.uid, str(failure))
+                return self._failed(decision.uid, _told(self.policy, failure))
         self.fleet.take(row, demand, decision.gpus)
         try:
             if self._hooked:
                 self.policy.placed(self.fleet, row, demand)
         except Exception as error:  # whatever a user's hook raises
             self.fleet.give(row, demand, decision.gpus)
-            return self._failed(decision.uid, f"raised {type(error).__name__}: {error}")
+            place = where(self.policy, error)
+            return self._failed(decision.uid, f"raised {type(error).__name__}: {error} ({place})")
         if asked.spreading is not None:
             asked.spreading.instances.add(row)
         return decision
@@ -178,7 +179,7 @@ class Placer:
         try:
             picks, feasible = self._rank(asked, wanted)
         except PolicyFailure as failure:
-            return self._failed(uid, str(failure))
+            return self._failed(uid, _told(self.policy, failure))
         rejections: tuple[Rejection, ...] = ()
         if feasible < rows and (explain or not picks or rows <= SMALL):
             rejections = reject(fleet, asked.demand, asked.spreading)
@@ -239,6 +240,10 @@ class Placer:
         """Raise PolicyFailure for NaN and -inf; argmin finds these first if there are any."""
         if not score > -math.inf:
             raise PolicyFailure(f"returned {score} for {self.fleet.info(row).name}")
+
+
+def _told(policy: Policy, failure: PolicyFailure) -> str:
+    return f"{failure} ({where(policy, failure.__cause__)})"
 
 
 def _lowest(scores: Floats, left_out: Rows, wanted: int) -> list[Pick]:

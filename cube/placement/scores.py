@@ -9,6 +9,7 @@ would give. Policies that are not `row_local` are scored afresh each time.
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import isfunction, unwrap
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,18 @@ _FLOAT64: Final = np.dtype(np.float64)
 
 class PolicyFailure(Exception):
     """A policy raised, or returned something that is not a score for each row."""
+
+
+def where(policy: Policy, error: BaseException | None = None) -> str:
+    """`file:line` of the policy's own code that raised `error`, or else of its `score`."""
+    function = policy.code if isfunction(policy.code) else type(policy).score
+    code = unwrap(function).__code__
+    line, trace = code.co_firstlineno, error.__traceback__ if error is not None else None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == code.co_filename:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{code.co_filename}:{line}"
 
 
 class Shape:

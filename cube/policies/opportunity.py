@@ -124,14 +124,16 @@ class EpvmPaper(OpportunityCost):
             + n ** ((jobs + 1) / max_jobs)                 -  n ** (jobs / max_jobs)
 
     The most jobs that a node can hold is discovered: `max_jobs` starts at 1 and doubles whenever
-    a node is seen to have more.
+    a node is seen to have more. Where nodes offer `overcommit` times the memory that they have,
+    it is what they have that counts: the base of the memory's power is n ** overcommit.
     """
 
     name = "epvm-paper"
 
-    def __init__(self, max_jobs: int = 1) -> None:
-        super().__init__(max_jobs=max_jobs)
+    def __init__(self, max_jobs: int = 1, overcommit: int = 1) -> None:
+        super().__init__(max_jobs=max_jobs, overcommit=overcommit)
         self.max_jobs = int(_checked(self.name, "max_jobs", max_jobs, 0))
+        self._overcommit = int(_checked(self.name, "overcommit", overcommit, 0))
         self._fleet: Fleet | None = None
         self._seen = 0  # the revision up to which rows were looked at
         self._load = Load(2.0, (1,), self.max_jobs)
@@ -141,9 +143,10 @@ class EpvmPaper(OpportunityCost):
         if fleet is not self._fleet or fleet.revision != self._seen:
             self._discover(fleet)
         load = self._load
-        base = max(2, fleet.count)
-        if load.base != base or load.jobs_limit != self.max_jobs:
-            load = self._load = Load(base, (1,), self.max_jobs)
+        base = float(max(2, fleet.count)) ** self._overcommit
+        limit = self.max_jobs * self._overcommit
+        if load.base != base or load.jobs_limit != limit:
+            load = self._load = Load(base, (1,), limit)
         return load
 
     def _discover(self, fleet: Fleet) -> None:

@@ -108,6 +108,23 @@ class AnswerView(TypedDict):
     text: str
 
 
+class LeftView(TypedDict):
+    """An unknown container that was not adopted."""
+
+    task: str
+    node: str
+    why: str
+
+
+class RecoverView(TypedDict):
+    """What was decided about unknown containers."""
+
+    status: str
+    text: str
+    decided: int  # how many are adopted, or are to be removed
+    left: list[LeftView]  # those that could not be adopted
+
+
 class HealthView(TypedDict):
     """The server answers."""
 

@@ -99,7 +99,8 @@ def _is_part(job: Job, task: Task) -> bool:
 
 def _is_outdated(job: Job, task: Task) -> bool:
     """Is it still to be replaced or stopped by the roll-out?"""
-    return not _is_part(job, task) or task.spec != job.spec.service(task.service)
+    restarts = (task.uid, task.attempt) in job.restarting and task.state.placed
+    return restarts or not _is_part(job, task) or task.spec != job.spec.service(task.service)
 
 
 def _is_ready(job: Job, tasks: Sequence[Task]) -> bool:

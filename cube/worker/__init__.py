@@ -48,6 +48,7 @@ from cube.worker.runs import Held, adopt, after_exit
 from cube.worker.telling import Telling
 
 LIST_SECONDS = 5.0  # between questions to an engine that does not answer
+DROPPED = 100  # attempts that were given up, whose failures are remembered
 EARLY_SECONDS = 0.0005  # by so much may a timer round its time
 
 
@@ -61,6 +62,8 @@ class Worker:
         self._engine = engine_name(node)
         self._held: dict[Key, Held] = {}
         self._wanted: dict[Key, Wanted] = {}
+        # Failures of attempts that were given up: a word under way may want one of them again.
+        self._dropped: dict[Key, tuple[float, ...]] = {}
         self._keep: frozenset[str] = frozenset()
         self._generation: Generation | None = None
         self._clocks = (0.0, 0.0)  # the manager's and ours, when it spoke
@@ -181,10 +184,14 @@ class Worker:
 
     def _learn(self) -> None:
         """Let what is held know what is wanted of it."""
-        self._telling.all_stale()
+        for key, held in self._held.items():
+            strange = held.uid in self._keep
+            if held.strange is not strange:
+                held.strange = strange
+                self._telling.stale(key)
         for key, wanted in self._wanted.items():
-            if key in self._held:
-                self._held[key].learn(wanted, *self._clocks)
+            if key in self._held and self._held[key].learn(wanted, *self._clocks):
+                self._telling.stale(key)
 
     def _answered(self, assign: Assign) -> bool:
         """Take what an Assign grants and acknowledges. Says whether that is news."""
@@ -245,6 +252,9 @@ class Worker:
         ):
             return  # its end brings us here again
         held = self._held[key] = Held(wanted.uid, wanted.attempt, wanted.restart)
+        if key in self._dropped:
+            mark("dropped-attempt-wanted")
+            held.failures = self._dropped.pop(key)
         held.learn(wanted, *self._clocks)
         if wanted.run:
             self._run(held)
@@ -267,6 +277,10 @@ class Worker:
             self._send(self._engine, Discard(RunKey(held.uid, held.attempt, restart)))
         del self._held[key]
         self._telling.forget(key)
+        if held.failures:
+            self._dropped[key] = held.failures
+            if len(self._dropped) > DROPPED:
+                del self._dropped[next(iter(self._dropped))]
 
     # --- one run ---
 

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 
 from cube.marks import mark
 from cube.messages import Exited, Fact, Found, Phase, Run, RunKey, Wanted
+from cube.spec import TaskSpec
 from cube.task import HostPort
+
+SAME_FAILURE_SECONDS = 0.5  # two tellings of one failure differ by less
 
 
 @dataclass(slots=True)
@@ -43,6 +46,9 @@ class Held:
     gpu_milli: int = 0
     on_disconnect: str = "keep"
     grace_seconds: float = 10.0
+    version: int = 0  # what a found container was made from, as is the spec
+    spec: TaskSpec | None = None
+    strange: bool = False  # the manager does not know it: tell what it was made from
     leftovers: set[int] = field(default_factory=set)  # earlier runs whose containers still lie here
 
     @property
@@ -60,14 +66,22 @@ class Held:
             and not self.fenced
         )
 
-    def learn(self, wanted: Wanted, manager_now: float, now: float) -> None:
-        """Take what the manager says of it; of two counts of failures the larger holds."""
+    def learn(self, wanted: Wanted, manager_now: float, now: float) -> bool:
+        """Take what the manager says of it; nobody forgets a failure because of the other.
+
+        Says whether its fact may be another one now.
+        """
+        news = self.wanted is None or self.wanted.spec is not wanted.spec
         self.wanted = wanted
         self.on_disconnect = wanted.spec.on_disconnect
         self.grace_seconds = wanted.spec.stop_grace_seconds
-        if len(wanted.failures) > len(self.failures):
-            mark("budget-of-assign")
-            self.failures = tuple(now - (manager_now - at) for at in wanted.failures)
+        if wanted.failures:
+            told = tuple(now - (manager_now - at) for at in wanted.failures)
+            known = remembered(told, self.failures)
+            if len(known) > len(self.failures):
+                mark("budget-of-assign")
+                self.failures, news = known, True
+        return news
 
     def begin(self) -> None:
         """A new run starts."""
@@ -128,7 +142,18 @@ class Held:
             size,
             gpus,
             gpu_milli,
+            *((self.version, self.spec) if self.strange else ()),
         )
+
+
+def remembered(told: tuple[float, ...], own: tuple[float, ...]) -> tuple[float, ...]:
+    """Failures that either has seen: those told that are older than all of our own, and these.
+
+    A word that was long on the way makes them look younger than they are; if that leaves fewer than
+    were told, these hold.
+    """
+    first = own[0] - SAME_FAILURE_SECONDS if own else float("inf")
+    return max(told, (*(at for at in told if at < first), *own), key=len)
 
 
 def after_exit(held: Held, now: float) -> None:
@@ -202,6 +227,8 @@ def _from_found(found: Found) -> Held:
         gpu_milli=found.gpu_milli,
         on_disconnect=found.on_disconnect,
         grace_seconds=found.stop_grace_seconds,
+        version=found.version,
+        spec=found.spec,
     )
     if not found.running:
         held.end(Exited(found.key, found.exit_code, found.reason, interrupted=found.interrupted))

@@ -33,11 +33,6 @@ class Telling:
         self._facts.pop(key, None)
         self._whole = None
 
-    def all_stale(self) -> None:
-        """What is wanted changed, and with it what is told of any run."""
-        self._facts.clear()
-        self._whole = None
-
     def forget(self, key: Key) -> None:
         """It is here no longer."""
         self._changed.pop(key, None)

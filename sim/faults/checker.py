@@ -1,4 +1,4 @@
-"""What a checker is, and what it does when a promise was not kept."""
+"""What a checker is, and what it raises. The checkers themselves are listed in `checkers`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Broken(Exception):
 class Checker:
     """Looks at one promise. `actors` is how the names begin of those whose messages it looks at."""
 
-    actors = ""
+    actors: str | tuple[str, ...] = ""
 
     def __init__(self, ordeal: Ordeal) -> None:
         self.ordeal = ordeal

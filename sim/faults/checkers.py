@@ -16,11 +16,13 @@ from cube.messages import (
     MANAGER,
     SCHEDULER,
     Assign,
+    DeclareLost,
     Discard,
     Effect,
     Exited,
     Kill,
     Phase,
+    Reply,
     Run,
     RunDue,
     RunKey,
@@ -30,9 +32,10 @@ from cube.messages import (
     Wanted,
     worker_name,
 )
-from cube.spec import TaskSpec
 from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
+from sim.faults.books import PortsAreSingle, ReplayIsTrue, SavedFirst
 from sim.faults.checker import Broken, Checker
+from sim.faults.leases import LeaseHolds
 from sim.faults.placing import (
     DataStays,
     DrainsEnd,
@@ -50,21 +53,27 @@ if TYPE_CHECKING:
 FULL_EVERY = 100  # events between two full checks
 FORGOTTEN_SECONDS = 15.0  # so long may a task wait that has room: an abandoned round and a tick
 REPORTS_REMEMBERED = 64
+HELD_BACK = 8  # messages of the manager to others than workers, while it cannot save
 
 
 class OneCopy(Checker):
     """For `stop` tasks no two attempts truly run at once; no task runs twice on one node."""
 
-    actors = "engine/"
+    actors = ("engine/", MANAGER)
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
         self._running: dict[str, frozenset[RunKey]] = {node: frozenset() for node in ordeal.nodes}
         self._where: dict[str, set[tuple[str, RunKey]]] = {}
         self._doubled: dict[str, float] = {}  # uid: since when it runs twice, excused
+        self._declared: dict[str, tuple[str, float]] = {}  # node: request that took it for lost
         self.unfenced_seconds = 0.0
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        if isinstance(message, DeclareLost):
+            self._heed(message, now, effects)
+        if actor == MANAGER:
+            return
         node = machine_of(actor)
         before, after = self._running[node], frozenset(self.ordeal.engines[node].running())
         if before == after:
@@ -86,28 +95,49 @@ class OneCopy(Checker):
     def _twice(self, key: RunKey, node: str, copies: set[tuple[str, RunKey]], now: float) -> None:
         others = sorted(copies - {(node, key)})
         for where, other in others:
-            if other[:2] in self.ordeal.orphans or key[:2] in self.ordeal.orphans:
+            if self._is_stray(where, other) or self._is_stray(node, key):
                 continue  # an operator decides on what the store never knew
             if where == node and not self._excused(where, now):
                 raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
-            if self._older((node, key), (where, other)).on_disconnect != "stop":
+            # The older of the two is the one to be stopped.
+            old_node, old = min((node, key), (where, other), key=lambda copy: copy[1])
+            spec = self.ordeal.engines[old_node].containers[old].run.spec
+            if spec.on_disconnect != "stop":
                 continue
-            if not self._excused(where, now):
+            if not self._excused(old_node, now):
                 text = f"{key} begins on {node} while {other} runs on {where}"
                 raise Broken("one copy", text, key.uid)
             self._doubled.setdefault(key.uid, now)
 
-    def _older(self, *copies: tuple[str, RunKey]) -> TaskSpec:
-        """What the older of two copies was started from: it is the one to be stopped."""
-        node, key = min(copies, key=lambda copy: copy[1])
-        run: Run = self.ordeal.engines[node].containers[key].run
-        return run.spec
+    def full(self, now: float, known: Snapshot | None) -> None:
+        """What is excused ends with its excuse."""
+        for uid, since in self._doubled.items():
+            copies = [copy for copy in self._where[uid] if not self._is_stray(*copy)]
+            for node, key in sorted(copies, key=lambda copy: copy[1])[:-1]:
+                if not self._excused(node, now):
+                    text = f"{key} still runs on {node}, {now - since:.1f} s after another began"
+                    raise Broken("one copy", text, uid)
+
+    def _is_stray(self, node: str, key: RunKey) -> bool:
+        return (node, *key[:2]) in self.ordeal.strays
+
+    def _heed(self, message: DeclareLost, now: float, effects: list[Effect]) -> None:
+        """An operator's word goes before the fence, once."""
+        taken = any(isinstance(e, Send) and isinstance(e.message, Reply)
+                    and e.message.status == "ok" for e in effects)  # fmt: skip
+        if taken and self._declared.get(message.node, ("", 0.0))[0] != message.request:
+            self._declared[message.node] = (message.request, now)
 
     def _excused(self, node: str, now: float) -> bool:
         """Could nobody on that node stop a task, now or within the time it takes to?"""
         granted = grants(len(self.ordeal.nodes), self.ordeal.scenario.reports_per_second)
         lately = self.ordeal.troubled.get(node, float("-inf"))
-        return self.ordeal.stands_still(node) or now - lately < granted.lease + FENCE_SECONDS
+        _, declared = self._declared.get(node, ("", float("-inf")))
+        return (
+            self.ordeal.stands_still(node)
+            or now - lately < granted.lease + FENCE_SECONDS
+            or now - declared < granted.grace
+        )
 
 
 class KillsAreWanted(Checker):
@@ -163,9 +193,10 @@ class ForgetfulDestroysNothing(Checker):
         for engine in self.ordeal.engines.values():
             for key in engine.running():
                 task, was = saved.get(key.uid), before.get(key.uid)
-                if was is None or not was.state.placed:
-                    continue  # it was to be stopped already, and only had not heard of it
-                if task is None or task.attempt < key.attempt:
+                if task is not None and task.attempt >= key.attempt:
+                    continue
+                self.ordeal.strays.add((engine.info.name, key.uid, key.attempt))
+                if was is not None and was.state.placed:  # else it was to be stopped already
                     self.ordeal.orphans.add((key.uid, key.attempt))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
@@ -381,9 +412,9 @@ class StoreIsTrue(Checker):
         if known is None or store.failing or not world.is_saved(MANAGER):
             return
         saved = store.content.tasks
+        same = set(map(id, saved.values()))  # most are the very objects that were saved
         for task in known.tasks:
-            held = saved.get(task.uid)
-            if held is not task and held != task:
+            if id(task) not in same and saved.get(task.uid) != task:
                 raise Broken("the store is true", f"{task.uid} differs from the store", task.uid)
 
 
@@ -401,6 +432,9 @@ class Bounded(Checker):
             if queued > 20 * tasks + 100:
                 text = f"{queued} queue entries for {tasks} tasks"
                 raise Broken("tables are bounded", text)
+            held = world.held_back(MANAGER)
+            if held > len(self.ordeal.nodes) + HELD_BACK:
+                raise Broken("tables are bounded", f"{held} messages wait for the store")
 
 
 class GenerationsRise(Checker):
@@ -437,9 +471,10 @@ class OursOnly(Checker):
 
 
 CHECKERS: list[type[Checker]] = [
-    OneCopy, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books, NobodyForgotten,
-    AcceptedStays, WordOnNodesStays, StoreIsTrue, Bounded, GenerationsRise, OursOnly, WorkingNodes,
-    DataStays, DrainsEnd, StrangersAreStrange, AnsweredOnce, EndsAreTrue, TimeGoesOn,
+    OneCopy, LeaseHolds, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books,
+    NobodyForgotten, AcceptedStays, WordOnNodesStays, StoreIsTrue, ReplayIsTrue, SavedFirst,
+    PortsAreSingle, Bounded, GenerationsRise, OursOnly, WorkingNodes, DataStays, DrainsEnd,
+    StrangersAreStrange, AnsweredOnce, EndsAreTrue, TimeGoesOn,
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from sim.faults.world import CONTROL
 if TYPE_CHECKING:
     from sim.faults.ordeal import Ordeal
 
+LOOK_SECONDS = 1.0  # between two looks of an operator at the nodes
 End = Callable[[], None] | None
 Begin = Callable[["Ordeal", Fault], End]
 
@@ -248,6 +249,14 @@ _engine_fault("start-fails", "refusing", (2.0, 30.0), "An engine cannot start an
 _engine_fault("image-missing", "imageless", (2.0, 30.0), "An image is nowhere to be had.")
 
 
+@fault("engine-restart", lasts=(1.0, 20.0))
+def engine_restart(ordeal: Ordeal, fault: Fault) -> End:
+    """An engine restarts, and every container ends with it; its worker lives on."""
+    node = ordeal.some_node(fault)
+    ordeal.tell_engine(node, Reboot(wiped=False))
+    return ordeal.trouble(node, "unreachable")
+
+
 @fault("out-of-memory")
 def out_of_memory(ordeal: Ordeal, fault: Fault) -> End:
     """A container dies of memory."""
@@ -272,6 +281,13 @@ def user_stop(ordeal: Ordeal, fault: Fault) -> End:
     return None
 
 
+@fault("user-hasty")
+def user_hasty(ordeal: Ordeal, fault: Fault) -> End:
+    """A user submits a job and stops it while it is starting."""
+    ordeal.user.submit_and_stop(fault.random())
+    return None
+
+
 @fault("user-submit")
 def user_submit(ordeal: Ordeal, fault: Fault) -> End:
     """A user submits a job: a new one, or another version of one that is there."""
@@ -291,7 +307,23 @@ def user_drain(ordeal: Ordeal, fault: Fault) -> End:
     """An operator drains a node, and enables it again later."""
     node = ordeal.some_node(fault)
     ordeal.user.drain(node, on=True)
-    return lambda: ordeal.user.drain(node, on=False)
+    return lambda: ordeal.end_drain(node)
+
+
+@fault("user-declares-lost", lasts=(5.0, 60.0))
+def user_declares_lost(ordeal: Ordeal, fault: Fault) -> End:
+    """An operator declares the next node lost that is silent, rightly or not."""
+    draw, waits = fault.random(), [True]
+
+    def look() -> None:
+        silent = ordeal.silent_nodes()
+        if waits and silent:
+            ordeal.operator.declare_lost(draw.choice(silent))
+        elif waits:
+            ordeal.world.call_at(ordeal.world.now() + LOOK_SECONDS, look)
+
+    look()
+    return waits.clear
 
 
 @fault("user-drain-deadline", lasts=(60.0, 120.0))
@@ -299,7 +331,21 @@ def user_drain_deadline(ordeal: Ordeal, fault: Fault) -> End:
     """An operator drains a node and waits only so long."""
     node = ordeal.some_node(fault)
     ordeal.user.drain(node, on=True, within=fault.random().uniform(0.0, 40.0))
-    return lambda: ordeal.user.drain(node, on=False)
+    return lambda: ordeal.end_drain(node)
+
+
+@fault("user-restart")
+def user_restart(ordeal: Ordeal, fault: Fault) -> End:
+    """A user restarts a job."""
+    ordeal.user.restart(fault.random())
+    return None
+
+
+@fault("user-rollback")
+def user_rollback(ordeal: Ordeal, fault: Fault) -> End:
+    """A user makes a job what it was before."""
+    ordeal.user.roll_back(fault.random())
+    return None
 
 
 @fault("user-label")

@@ -47,9 +47,10 @@ class Operator:
             if node.state is NodeState.LOST:
                 self._remove(node.name)
             elif node.state is NodeState.SUSPECT and not self._world.alive(worker_name(node.name)):
-                self._declare_lost(node.name)
+                self.declare_lost(node.name)
 
-    def _declare_lost(self, node: str) -> None:
+    def declare_lost(self, node: str) -> None:
+        """Say that a node is lost; the manager takes that only while it is silent."""
         self._ask(node, lambda r: DeclareLost(r, node, "edge/user"), lambda reply: None)
 
     def _remove(self, node: str) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from cube import marks
 from cube.manager import Manager, ManagerOptions
@@ -30,6 +30,7 @@ from cube.messages import (
 )
 from cube.policies import make_policy
 from cube.scheduler import Scheduler
+from cube.task import NodeState
 from cube.worker import Worker
 from sim.faults.checker import Broken
 from sim.faults.checkers import Checkers
@@ -38,6 +39,7 @@ from sim.faults.kinds import KINDS
 from sim.faults.operator import Operator
 from sim.faults.plan import Fault, draw_plan
 from sim.faults.scenario import FaultScenario
+from sim.faults.settled import tasks_to_move
 from sim.faults.store import FaultyStore
 from sim.faults.story import Story
 from sim.faults.trace import Trace
@@ -47,6 +49,7 @@ from sim.network import Network
 
 CLUSTER = "faults"
 FIRST_SECONDS = 20.0  # in which users submit their first jobs
+DRAIN_SECONDS = 60.0  # in which even a service of which one is down has time to move
 STEP_SECONDS = 0.5  # between two looks at whether the cluster has settled
 
 
@@ -128,6 +131,7 @@ def run_seed(
     outcome.wall_seconds = time.perf_counter() - began
     outcome.marks = marks.hits - before
     ordeal.account()
+    ordeal.story.forget()  # most of what there is: freed at once, not found as garbage
     return outcome
 
 
@@ -156,12 +160,17 @@ class Ordeal:
         self.user = User(self.world, scenario.work, seed)
         self.operator = Operator(self.world, self.user)
         self.engines: dict[str, FaultyEngine] = {}
-        self.healed = False
+        self.healed = self.healing = False
+        self.healed_at = 0.0
         self.recovering = False  # an operator has decided on unknown containers
+        self._has_adopted = False
         self.absent: Counter[str] = Counter()  # actors: faults that hold them down
         self.halted: Counter[str] = Counter()  # actors: faults that let them stand still
         self.deaths: Counter[str] = Counter()  # of each actor
         self.orphans: set[tuple[str, int]] = set()  # attempts that ran when their store was lost
+        self.strays: set[tuple[str, str, int]] = (
+            set()
+        )  # these, by node, and those that were to stop
         self.troubled: dict[str, float] = {}  # node: when last nobody there could stop a task
         self.disturbed = 0.0  # when last something kept the control plane from placing
         chosen = None if only is None else set(only)
@@ -242,6 +251,7 @@ class Ordeal:
 
     def _heal(self) -> None:
         """End every fault: from here on everything works."""
+        self.healing = True
         for fault in list(self._ends):
             self._end(fault)
         self.healed = True
@@ -250,7 +260,7 @@ class Ordeal:
 
     def _settle(self, until: float | None) -> None:
         """Wait until everything is as users were told, for as long as the protocol may take."""
-        healed = self.world.now()
+        healed = self.healed_at = self.world.now()
         bound = self.settle_bound()
         wrong: list[tuple[str, str]] = []
         while self.world.now() - healed < bound:
@@ -289,13 +299,26 @@ class Ordeal:
         """Once all is healed an operator decides on unknown containers and ends drains."""
         if not self.world.alive(MANAGER) or self.recovering:
             return
-        for node in self.world.core(MANAGER).snapshot().nodes:
-            if node.draining:
+        snapshot = self.world.core(MANAGER).snapshot()
+        for node in snapshot.nodes:
+            if node.draining and self._has_drained(node.name):
                 self.user.drain(node.name, on=False)
-        if self.world.core(MANAGER).snapshot().unknown:
+        if snapshot.unknown:
             self.recovering = True
-            self.world.send(MANAGER, Recover(f"recover-{self.world.now():.3f}", "edge/user"))
+            # Every fourth operator adopts first, and removes what then is left.
+            adopts = self.seed % 4 == 0 and not self._has_adopted
+            self._has_adopted = True
+            if adopts:
+                self.user.allow(fact.uid for _, fact in snapshot.unknown)
+            request = f"recover-{self.world.now():.3f}"
+            action: Literal["adopt", "remove"] = "adopt" if adopts else "remove"
+            self.world.send(MANAGER, Recover(request, "edge/user", action))
             self.world.call_at(self.world.now() + 5.0, self._may_recover_again)
+
+    def _has_drained(self, node: str) -> bool:
+        """Is the node as empty as a drain can make it?"""
+        patient = self.world.now() - self.healed_at < DRAIN_SECONDS
+        return not tasks_to_move(self.world.core(MANAGER).snapshot(), node, patient=patient)
 
     def _may_recover_again(self) -> None:
         self.recovering = False
@@ -309,6 +332,18 @@ class Ordeal:
     def some_node(self, fault: Fault) -> str:
         """The node that a fault strikes."""
         return fault.random().choice(self.nodes)
+
+    def silent_nodes(self) -> list[str]:
+        """The nodes that the manager has not heard of lately, nor given up."""
+        if not self.world.alive(MANAGER):
+            return []
+        nodes = self.world.core(MANAGER).snapshot().nodes
+        return sorted(node.name for node in nodes if node.state is NodeState.SUSPECT)
+
+    def end_drain(self, node: str) -> None:
+        """Let a node have tasks again; once all is healed, its drain is to come to an end first."""
+        if not self.healing:
+            self.user.drain(node, on=False)
 
     def cut(self, links: list[tuple[str, str]]) -> Callable[[], None]:
         """Cut links; returns what mends them."""
@@ -451,9 +486,13 @@ class Ordeal:
         self.absent[actor] += 1
 
     def _start_manager(self) -> None:
-        store, scenario = self.store, self.scenario
+        self.world.start_core(MANAGER, lambda life: self.make_manager(), self.store)
+
+    def make_manager(self) -> Manager:
+        """A manager that knows what is in the store."""
+        scenario = self.scenario
         options = ManagerOptions("epvm", scenario.reports_per_second, scenario.kept_per_node)
-        self.world.start_core(MANAGER, lambda life: Manager(CLUSTER, store.load(), options), store)
+        return Manager(CLUSTER, self.store.load(), options)
 
     def _start_scheduler(self) -> None:
         self.world.start_core(SCHEDULER, lambda life: Scheduler(make_policy("epvm")))

@@ -27,7 +27,7 @@ def _known(kind: str) -> str:
 
 
 Sort = Literal[
-    "plain", "batch", "failing", "fenced", "pinned", "global", "slow", "flapping"
+    "plain", "batch", "failing", "fenced", "pinned", "global", "slow", "flapping", "ported"
 ]  # what each is stands in `sim.faults.user`
 SORTS: tuple[Sort, ...] = (
     "plain", "plain", "batch", "failing", "fenced", "pinned", "global", "slow"

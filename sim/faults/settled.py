@@ -5,7 +5,7 @@ Compares what users were told and what the manager knows with what the engines t
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from cube.fleet import suits
@@ -31,9 +31,12 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
     runs = _runs(ordeal)
     tasks = {task.uid: task for task in snapshot.tasks}
     wrong = [(f"{node.name} is {node.state}", node.name) for node in snapshot.nodes
-             if node.state is not NodeState.ALIVE or node.draining]  # fmt: skip
+             if node.state is not NodeState.ALIVE]  # fmt: skip
+    wrong += [(f"{node.name} still drains: {node.note}", node.name) for node in snapshot.nodes
+               if node.draining]  # fmt: skip
     wrong += [(f"{row.info.name} takes no tasks", row.info.name)
               for row in snapshot.rows if not row.open]  # fmt: skip
+    wrong += _leftovers(ordeal, snapshot)
     wrong += [(f"{fact.uid} on {node} is unknown", fact.uid) for node, fact in snapshot.unknown]
     for uid, nodes in runs.items():
         task = tasks.get(uid)
@@ -45,6 +48,32 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
     for task in snapshot.tasks:
         wrong += _task(task, runs.get(task.uid, []), task.uid in has_room)
     return wrong + _jobs(ordeal, snapshot)
+
+
+def tasks_to_move(snapshot: Snapshot, node: str, *, patient: bool) -> list[Task]:
+    """Tasks that a drain of the node has still to move.
+
+    Its data ties a task, a global one goes with its place. In the long run nothing holds up a drain
+    but an instance of the same service elsewhere that does not come up.
+    """
+    here = [t for t in snapshot.tasks if t.node == node and t.state.placed]
+    movable = [t for t in here if not t.spec.kind.is_global and not t.spec.pinning_mounts]
+    if patient:
+        return movable
+    down = {(t.job, t.service) for t in snapshot.tasks
+            if t.state is State.PENDING or "cube.sim.exit" in dict(t.spec.labels)}  # fmt: skip
+    return [t for t in movable if (t.job, t.service) not in down]
+
+
+def _leftovers(ordeal: Ordeal, snapshot: Snapshot) -> list[Wrong]:
+    """Nodes on which ended containers pile up: each task may have two, and some are kept."""
+    tasks = Counter(task.node for task in snapshot.tasks if task.state.placed)
+    wrong = []
+    for node, engine in ordeal.engines.items():
+        ended = sum(held.ended is not None for held in engine.containers.values())
+        if ended > 2 * (tasks[node] + ordeal.scenario.kept_per_node):
+            wrong.append((f"{ended} ended containers lie on {node}", node))
+    return wrong
 
 
 def _runs(ordeal: Ordeal) -> dict[str, list[str]]:

@@ -28,6 +28,10 @@ class Story:
         """Something happened to an actor: a message, a save, or a fault as text."""
         self._lines.append((now, actor, thing))
 
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._lines.clear()
+
     def of(self, subject: str, last: int = 60) -> list[str]:
         """The latest lines that concern a task, a job or a node; "" is everything."""
         told = (

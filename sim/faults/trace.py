@@ -10,6 +10,7 @@ from cube.messages import Assign, Fact, Placed, Report, RunDue, Save, Wanted
 from cube.task import Task
 
 MICROS = 1_000_000
+LINES = 1000  # digested at once
 T = TypeVar("T")
 
 
@@ -18,6 +19,7 @@ class Trace:
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
+        self._lines: list[str] = []  # not yet in the digest
         self._tasks: set[str] = set()
         self._listed: dict[object, tuple[tuple[Any, ...], str]] = {}
 
@@ -40,7 +42,9 @@ class Trace:
             what = str(message.key)
         else:
             what = ""
-        self._hash.update(f"{round(now * MICROS)} {actor} {kind.__name__} {what}\n".encode())
+        self._lines.append(f"{round(now * MICROS)} {actor} {kind.__name__} {what}\n")
+        if len(self._lines) >= LINES:
+            self._digest()
 
     def saved(self, save: Save) -> None:
         """The manager decided something."""
@@ -49,11 +53,16 @@ class Trace:
                 uid = record.uid
                 self._tasks.add(uid)
                 line = f"{uid} {record.state} {record.node} {record.attempt}\n"
-                self._hash.update(line.encode())
+                self._lines.append(line)
 
     def hexdigest(self) -> str:
         """Of all so far."""
+        self._digest()
         return self._hash.hexdigest()
+
+    def _digest(self) -> None:
+        self._hash.update("".join(self._lines).encode())
+        self._lines.clear()
 
     def _list(
         self, about: object, things: tuple[T, ...], told: Callable[[T], tuple[object, ...]]

@@ -6,22 +6,24 @@ answered is remembered: the checkers hold the manager to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any
 
-from cube.messages import MANAGER, Drain, Remove, Reply, Stop, Submit
+from cube.messages import MANAGER, Drain, Remove, Reply, Restart, Rollback, Stop, Submit
 from cube.spec import (
     JobSpec,
     Kind,
     Mount,
+    Port,
     ReschedulePolicy,
     RestartPolicy,
     Spread,
     TaskSpec,
 )
+from cube.task import TaskName
 from sim.faults.scenario import Sort, Work
 from sim.faults.world import FaultyWorld
 
@@ -46,6 +48,7 @@ class User:
         self._work = work
         self._open: dict[str, tuple[str, Callable[[Reply], None], Any]] = {}  # by request
         self._drains: dict[str, bool] = {}
+        self._versions: dict[tuple[str, int], JobSpec] = {}  # what was accepted as which
         self.drains: dict[str, bool] = {}  # what was told of each node last
         self.busy: set[str] = set()  # jobs with a request that is not answered
         self._count = 0
@@ -57,6 +60,7 @@ class User:
             "fenced": self._fenced,
             "flapping": self._flapping,
             "pinned": self._pinned,
+            "ported": self._ported,
             "global": self._global,
             "slow": self._slow,
         }
@@ -78,6 +82,12 @@ class User:
             name = f"job-{len(self.asked) % self._work.jobs}"
         self.submit_job(JobSpec(name, (self._some_spec(draw),)))
 
+    def submit_and_stop(self, draw: Random) -> None:
+        """Submit a job, and change one's mind while it is starting."""
+        self.submit(draw)
+        name = list(self.asked)[-1]
+        self._world.call_at(self._world.now() + draw.uniform(0.01, 4.0), lambda: self._stop(name))
+
     def scale(self, draw: Random) -> None:
         """Change how many instances a job has."""
         spec = self._some_job(draw)
@@ -94,12 +104,41 @@ class User:
         if spec is not None:
             self.submit_job(spec, again=draw.random() < 0.5)
 
+    def restart(self, draw: Random) -> None:
+        """Restart a job."""
+        spec = self._some_job(draw)
+        if spec is not None:
+            name = spec.name
+            self.ask(name, lambda request: Restart(request, name, "edge/user"), lambda reply: None)
+
+    def roll_back(self, draw: Random) -> None:
+        """Make a job what it was before."""
+        spec = self._some_job(draw)
+        if spec is not None:
+            name = spec.name
+            self.ask(name, lambda r: Rollback(r, name, "edge/user"), self._rolled_back)
+
+    def _rolled_back(self, reply: Reply) -> None:
+        name = self._open[reply.request][0]
+        if reply.status in ("created", "changed", "unchanged"):
+            # A version that was accepted before the store was lost is nobody's to hold it to.
+            spec = self._versions.get((name, reply.body["as"]))
+            self.told.pop(name, None)
+            if spec is not None:
+                self._accepted(spec, reply)
+
+    def _accepted(self, spec: JobSpec, reply: Reply) -> None:
+        self.told[spec.name] = Told(spec)
+        self._versions[spec.name, reply.body["version"]] = spec
+
     def stop(self, draw: Random) -> None:
         """Stop a job."""
         spec = self._some_job(draw)
         if spec is not None:
-            name = spec.name
-            self.ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
+            self._stop(spec.name)
+
+    def _stop(self, name: str) -> None:
+        self.ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
 
     def remove(self, draw: Random) -> None:
         """Stop a job and forget it."""
@@ -124,7 +163,15 @@ class User:
     def forget(self) -> None:
         """The store is not what it was: what users were told before holds no longer."""
         self.told.clear()
+        self._versions.clear()
         self.drains.clear()
+
+    def allow(self, uids: Iterable[str]) -> None:
+        """An operator adopts containers of jobs that may have been removed: they may come back."""
+        for uid in uids:
+            told = self.told.get(TaskName.parse(uid).job)
+            if told is not None and told.spec is None:
+                del self.told[TaskName.parse(uid).job]
 
     @property
     def waiting(self) -> int:
@@ -138,7 +185,7 @@ class User:
 
         def told(reply: Reply) -> None:
             if reply.status in ("created", "changed", "unchanged"):
-                self.told[spec.name] = Told(spec)
+                self._accepted(spec, reply)
 
         if self.ask(spec.name, lambda r: Submit(r, spec, "edge/user", again), told):
             self.asked[spec.name] = spec
@@ -219,6 +266,10 @@ class User:
     def _pinned(self, draw: Random) -> TaskSpec:
         """A service with data on one node."""
         return replace(self._service(draw), instances=1, mounts=(Mount("volume", "data", "/d"),))
+
+    def _ported(self, draw: Random) -> TaskSpec:
+        """A service that asks for a port of its node, of which there is one."""
+        return self._service(draw, ports=(Port(80, draw.choice((8080, 8081))),))
 
     def _global(self, draw: Random) -> TaskSpec:
         """A service on every node."""

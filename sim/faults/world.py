@@ -14,7 +14,7 @@ from cube.actor import Core, CoreActor, Keeper, Letter, is_edge
 from cube.messages import MANAGER, SCHEDULER, Effect, Send
 from sim.faults.engine import Fate
 from sim.network import Network
-from sim.world import SimCore, SimWorld
+from sim.world import Delivery, SimCore, SimWorld
 
 CONTROL = "control"  # the machine of manager and scheduler
 
@@ -39,7 +39,7 @@ class Machine:
 
     def now(self) -> float:
         """Seconds by this machine's clock."""
-        return self._world.now() * self._rate + self._offset
+        return self._world.env.now * self._rate + self._offset
 
     def adopt(self, actor: CoreActor) -> None:
         """See `Host.adopt`."""
@@ -102,6 +102,10 @@ class FaultyWorld(SimWorld):
         """Has all that the actor decided become durable?"""
         return self._actors[name].is_saved
 
+    def held_back(self, name: str) -> int:
+        """How many messages of the actor wait for its store."""
+        return self._actors[name].held_back
+
     def call_at(self, at: float, call: Callable[[], None]) -> None:
         """Call it at that virtual time."""
         timeout = self.env.timeout(max(0.0, at - self.now()))
@@ -113,9 +117,9 @@ class FaultyWorld(SimWorld):
         self.frozen.setdefault(actor, [])
 
     def thaw(self, actor: str) -> None:
-        """Let it go on, with all that has arrived meanwhile."""
+        """Let it go on, with all that has arrived meanwhile, in the order in which it has."""
         for letter in self.frozen.pop(actor, ()):
-            self._post(actor, letter, 0.0)
+            Delivery(self, actor, letter, 0.0, urgency=0)
 
     def carry(self, sender: str, to: str, letter: Letter, after: float) -> None:
         """Let one message take its way: locally, or through whatever the network is now."""

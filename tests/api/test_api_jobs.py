@@ -7,8 +7,8 @@ import json
 from pydantic import TypeAdapter
 
 import cube.views
-from cube.spec import JobSpec
-from tests.api.asking import service, states
+from cube.spec import JobSpec, Mount
+from tests.api.asking import fails, service, states
 from tests.waiting import wait
 
 
@@ -96,4 +96,34 @@ def test_a_plan_comes_true(client, name):
 
 def test_recovery_has_nothing_to_do(client):
     assert client.recovery()["unknown"] == []
-    assert client.recover_remove()["status"] == "ok"
+    assert client.recover("remove")["status"] == "ok"
+
+
+def test_scaling_restarting_and_rolling_back(client, name):
+    client.submit(JobSpec(name, (service(user="one", instances=2),)))
+    wait(client, lambda: states(client, name) == ["running"] * 2)
+    answer = client.scale(name, {"web": 3})
+    assert (answer["status"], answer["version"]) == ("changed", 2)
+    assert [(c["instances_before"], c["instances_after"]) for c in answer["changes"]] == [(2, 3)]
+    wait(client, lambda: client.job(name)["ready"])
+    assert client.restart(f"{name}/web/2")["text"].endswith(
+        "restarting 1 task, one after the other"
+    )
+    wait(client, lambda: [t["attempt"] for t in client.tasks(name)] == [1, 2, 1])
+    client.submit(JobSpec(name, (service(user="two"),)))
+    answer = client.rollback(name)
+    assert answer["text"] == f"{name} version 4 changed: as version 2"
+    assert [c["instances_after"] for c in answer["changes"]] == [3]
+    assert client.job(name)["services"][0]["instances"] == 3
+
+
+def test_what_cannot_be_scaled_rolled_back_or_recovered(client, name):
+    data = service(mounts=(Mount("volume", "data", "/d"),))
+    client.submit(JobSpec(name, (data,)))
+    assert "unshared volume" in str(fails(422, 1, lambda: client.scale(name, {"web": 2})))
+    fails(422, 1, lambda: client.scale(name, {"web": 100_001}))
+    fails(404, 5, lambda: client.scale(name, {"api": 2}))
+    fails(404, 5, lambda: client.rollback(name))
+    fails(404, 5, lambda: client.rollback(name, 7))
+    fails(404, 5, lambda: client.restart(f"{name}/api"))
+    fails(404, 5, lambda: client.recover("adopt", ["nope"]))

@@ -191,9 +191,15 @@ def test_nothing_is_removed_when_the_state_directory_is_gone(
                     assert {u["container"][:12] for u in found} == set(before.values())
                     assert "10 containers are unknown" in cube("status").err
                     assert containers(docker_api, state) == before
-                    assert cube("recover", "--remove").out == "10 unknown containers removed\n"
-                    assert containers(docker_api, state, all=True) == {}
+                    done = cube("recover", "ten/ten/10", "--remove")
+                    assert done.out == "1 unknown container removed\n"
+                    assert cube("recover", "--adopt").out == "9 unknown containers adopted\n"
                     assert cube("recover").out == "no unknown containers\n"
+                    assert cube("wait", "ten", "--timeout", "60s").code == 0
+                    run_ten(cube)
+                    after = containers(docker_api, state, all=True)
+                    assert before.pop("ten/ten/10") != after.pop("ten/ten/10")
+                    assert after == before
                     running.end(signal.SIGTERM)
                 assert {c: has_started_at(docker_api, c) for c in others} == since
         finally:

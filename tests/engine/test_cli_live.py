@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_bench import Command, cluster_of, command, process
+from command_bench import Command, check, cluster_of, command, process
 from submit_cutter import Cut
 
 from cube.cluster import Cluster
@@ -268,3 +268,40 @@ def test_watching_shows_each_change(cube, cluster, job_file):
         watch.wait_for("watch version 1 is stopped")
         assert watch.end(signal.SIGINT) == 130
     cube("rm", "watch", "--force")
+
+
+def test_scaling_restarting_rolling_back_and_waiting(cube, job_file):
+    cube("run", "-f", job_file("day2"), "--wait")
+    before = containers(cube, "day2")
+    done = cube("scale", "day2/web=3", "--wait")
+    assert done.code == 0, done.err
+    assert "  ~ web: changed, 2 -> 3 instances\n" in done.out
+    grown = containers(cube, "day2")
+    assert {k: grown[k] for k in before} == before
+    assert cube("wait", "day2").out == "day2 version 2 is running\n"
+
+    done = cube("restart", "day2/web", "--wait", "--timeout", "60s")
+    assert done.code == 0, done.err
+    after = containers(cube, "day2")
+    assert [k for k in sorted(after) if after[k] == grown[k]] == ["day2/side/1"]
+
+    assert cube("rollback", "day2", "--wait").code == 0
+    states = {t["id"]: t["state"] for t in cube("status", "day2", "-o", "json").json["tasks"]}
+    assert [k for k in sorted(states) if states[k] == "running"] == sorted(before)
+    assert cube("rollback", "day2", "--to", "9").code == 5
+    for wrong in ("day2/web", "day2=3", "day2/web=-1", "a/b/1=2"):
+        check(cube("scale", wrong), 2, "is no number of instances", "JOB/SERVICE=N")
+    check(cube("scale", "a/b=1", "c/d=2"), 2, "several jobs", "one command for each")
+    cube("rm", "day2", "--force")
+
+
+def test_waiting_for_work_that_ends(cube):
+    sum_of = ("run", "busybox", "--batch", "--no-wait", "--restart", "no")
+    cube(*sum_of, "--name", "fine", "--", "sh", "-c", "exit 0")
+    assert cube("wait", "fine", "--timeout", "60s").code == 0
+    cube(*sum_of, "--name", "broken", "--", "sh", "-c", "exit 3")
+    assert cube("wait", "broken", "--timeout", "60s").code == 4
+    assert cube("wait", "broken").code == 4  # it has failed already
+    assert cube("wait", "nope").code == 5
+    cube("rm", "fine", "--force")
+    cube("rm", "broken", "--force")

@@ -97,7 +97,7 @@ def test_a_deleted_store_leads_to_recovery_and_not_to_removal(options):
         assert {u["task"] for u in unknown} == {"shop/web/1", "shop/web/2"}
         assert "recovery" in client.cluster()["note"]
         assert client.cluster()["used"]["memory_mib"] == 2 * unknown[0]["needs"]["memory_mib"]
-        client.recover_remove()
+        client.recover("remove")
         wait_without_events(client, lambda: client.recovery()["unknown"] == [])
 
 

@@ -247,7 +247,7 @@ NAMED = [
         (
             Patch(
                 "cube.manager.ledger",
-                "key=lambda t: t.incarnation):\n            self._index(task)",
+                "key=lambda t: t.incarnation):\n            self._index(self._as_wanted(task))",
                 "key=lambda t: t.incarnation):\n"
                 "            if task.state.placed:\n"
                 "                task = replace(task, state=State.PENDING, node=None)\n"

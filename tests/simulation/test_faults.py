@@ -7,18 +7,28 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from cube.actor import CoreActor
+from cube.fleet.ports import HostPorts
 from cube.manager import facts
+from cube.manager.drain import Draining
 from cube.marks import MARKS
+from cube.messages import Send
+from cube.store import MemoryStore
+from cube.task import NodeMark, Volume
 from cube.worker import Worker
+from cube.worker.lease import Lease
 from sim.__main__ import main
 from sim.errors import InputError
 from sim.faults import named, read, run_seed
-from sim.faults.campaign import ENOUGH_SEEDS, Campaign, shrink
+from sim.faults.campaign import ENOUGH_SEEDS, Campaign, run_all, shrink
+from sim.faults.engine import FaultyEngine
 from sim.faults.kinds import KINDS
 from sim.faults.ordeal import Outcome
 from sim.faults.plan import draw_plan
@@ -32,7 +42,8 @@ QUICK = ["crashes", "engines", "network", "operators", "scaled-reports", "stores
 
 def kept(scenario: str | Path, seed: int) -> None:
     outcome = run_seed(read(scenario), seed)
-    assert outcome.broken == "", "\n".join([*outcome.story, outcome.broken, outcome.replay])
+    again = f"python -m sim replay --scenario {scenario} --seed {seed}"
+    assert outcome.broken == "", "\n".join([*outcome.story, outcome.broken, again])
 
 
 @pytest.mark.parametrize("scenario", QUICK)
@@ -72,6 +83,16 @@ def test_same_seed_same_trace_in_any_process() -> None:
         assert out.stdout.strip() == expected, variant
 
 
+def test_same_traces_with_one_process_and_with_two() -> None:
+    scenarios = [read("crashes").but(seconds=60.0), read("network").but(seconds=60.0)]
+    one, two = (
+        {(o.scenario, o.seed): o.trace_hash for o in run_all(scenarios, (1, 2), processes)}
+        for processes in (1, 2)
+    )
+    assert len(set(one.values())) == 4
+    assert one == two
+
+
 def test_other_seeds_have_other_traces() -> None:
     assert len({run_seed(read("network"), seed, until=60.0).trace_hash for seed in (1, 2, 3)}) == 3
 
@@ -84,7 +105,80 @@ def test_leaving_a_fault_out_moves_no_other() -> None:
     assert rest == draw_plan(fewer, 1)
 
 
-# --- failing runs ------------------------------------------------------------------------
+# --- planted bugs: a green run means something --------------------------------------------
+# Those in the cores are planted by `tests.mutants`; these are in what the cores stand on, or speak
+# for one checker.
+
+
+def first_broken(scenario: str, seeds: range) -> str:
+    for seed in seeds:
+        broken = run_seed(read(scenario), seed).broken
+        if broken:
+            return broken
+    return ""
+
+
+def without(kind: type) -> Callable[[MemoryStore, object], None]:
+    put = MemoryStore._put
+    return lambda self, record: None if isinstance(record, kind) else put(self, record)
+
+
+def pile_up(self: CoreActor, effects: list[Send]) -> None:
+    self._unsent.update({object(): effect for effect in effects})
+
+
+PLANTED = [
+    ("a late start", Worker, "_declines", lambda *_: False, "crashes", "the lease holds"),
+    ("sends before saves", CoreActor, "_hold", CoreActor._send, "stores", "saved first"),
+    ("sends that pile up", CoreActor, "_hold", pile_up, "stores", "tables are bounded"),
+    (
+        "a volume never saved",
+        MemoryStore,
+        "_put",
+        without(Volume),
+        "network",
+        "replaying the store",
+    ),
+    (
+        "a drain never saved",
+        MemoryStore,
+        "_put",
+        without(NodeMark),
+        "crashes",
+        "word on nodes stays",
+    ),
+    ("an endless drain", Draining, "step", lambda self: None, "crashes", "settled"),
+    ("containers that stay", FaultyEngine, "_discard", lambda *_: [], "network", "settled"),
+]
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant[0])
+def test_planted_bug_is_noticed(plant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, owner, name, bug, scenario, promise = plant
+    monkeypatch.setattr(owner, name, bug)
+    assert first_broken(scenario, range(1, 5)).startswith(promise)
+
+
+def test_port_that_is_given_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HostPorts, "free", lambda self, row, ports: True)
+    monkeypatch.setattr(HostPorts, "blocked", lambda self, port: [])
+    assert "hold port" in first_broken("network", range(1, 5))
+
+
+def test_word_of_an_operator_excuses_no_more_than_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = FaultScenario.model_validate(
+        {
+            "nodes": 4,
+            "seconds": 200.0,
+            "work": {"jobs": 4, "sorts": ["fenced"]},
+            "rates": {"partition": 120.0, "user-declares-lost": 200.0},
+        }
+    )
+    fenced = run_seed(scenario, 1)
+    assert fenced.broken == ""
+    assert fenced.unfenced_seconds > 0
+    monkeypatch.setattr(Lease, "end", lambda self, held: [])
+    assert "still runs on" in run_seed(scenario, 1).broken
 
 
 def test_a_failing_run_is_cut_down_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,17 +4,22 @@ import csv
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sim.__main__ import main, split
+import sim
+from sim.__main__ import main
+from sim.comparison import COMPARED
 from sim.metrics import GRID, METRICS
+from sim.options import split
 from sim.scenario import read, written
 from sim.schema import TASKS
 from tests.experiments import small
@@ -136,6 +141,14 @@ def test_nothing_is_overwritten_without_force(scenario, tmp_path):
         (("compare", "--policies", ","), "list should have at least 1 item"),
         (("compare", "--policies", "epvm", "--baseline", "random"), "none of the policies"),
         (("simulate",), "No such command"),
+        (("run", "--set", "workload.laod=1"), "Did you mean 'workload.load'?"),
+        (("run", "--set", "cluster.groups=[]"), "list should have at least 1 item"),
+        (("run", "--set", "cluster.groups.0.count=0"), "greater than or equal to 1, got 0"),
+        (("run", "--set", "cluster.groups.0.memory_mib=-5"), "equal to 1, got -5"),
+        (("run", "--set", "workload.shapes=[{cpu_milli=-1, memory_mib=1}]"), "got -1"),
+        (("run", "--metric", "waited"), "package.module:name"),
+        (("run", "--metric", "json:dump"), "metric json:dump raised TypeError"),
+        (("report", "nowhere"), "nowhere/summary.json: No such file or directory"),
     ],
 )
 def test_bad_input_is_one_clear_error(arguments, says):
@@ -151,6 +164,93 @@ def test_a_typo_in_a_scenario_names_the_line(tmp_path):
     result = called("run", "--scenario", path)
     assert result.exit_code == 2
     assert f"{path}:2: unknown key 'laod'. Did you mean 'load'?" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('name = "x"\npolicies = ["epwm"]\n', ":2: there is no policy 'epwm'; did you mean epvm?"),
+        ("[[cluster.groups]]\ncount = 0\n", ":2: cluster.groups.0.count: input should be greater"),
+        ("[[workload.shapes]]\ncpu_milli = 5\nmemory_mib = -1\n", ":3: workload.shapes.0.memory"),
+        ("[workload]\ntasks = 5\nload = ", ":3: Invalid value"),  # cut off
+        ('policies = ["epvm', ":1: Unterminated string"),
+    ],
+)
+def test_errors_in_a_scenario_name_file_and_line(tmp_path, text, says):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    result = called("run", "--scenario", path)
+    assert result.exit_code == 2
+    assert f"{path}{says}" in result.output
+
+
+POLICIES = """
+import numpy as np
+import sim
+
+
+@sim.policy
+def raising(fleet, task, rows):
+    return helped(rows)
+
+
+def helped(rows):
+    return 1 / 0
+
+
+@sim.policy
+def shapeless(fleet, task, rows):
+    return np.zeros(len(rows) + 1)
+
+
+@sim.policy
+def nothing(fleet, task, rows):
+    return None
+
+
+@sim.policy
+def nan(fleet, task, rows):
+    return np.full(len(rows), np.nan)
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ("raising", "raised ZeroDivisionError: division by zero ({}:12)"),
+        ("shapeless", "returned shape (11,) for 10 rows ({}:15)"),
+        ("nothing", "returned a NoneType, not an array ({}:20)"),
+        ("nan", "returned nan for node-1 ({}:25)"),
+    ],
+)
+def test_a_policy_that_fails_is_named_with_file_and_line(
+    scenario, tmp_path, monkeypatch, policy, says
+):
+    file = tmp_path / f"bad_{policy}.py"  # a name of its own: modules are imported once
+    file.write_text(POLICIES)
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "out"
+    for command, option in (("run", "--policy"), ("compare", "--policies")):
+        named = f"{file.stem}:{policy}"
+        result = called(command, "--scenario", scenario, option, named, "--out", out)
+        assert result.exit_code == 1
+        assert says.format(file) in result.output
+        assert "Traceback" not in result.output
+        assert not out.exists()
+
+
+def test_bad_values_from_python_are_one_clear_error():
+    for wrong, says in (
+        (lambda: sim.Cluster.of(), "at least 1 item"),
+        (lambda: sim.Cluster.of(a=(0, "8c 32GiB")), "got 0"),
+        (lambda: sim.Cluster.of(a=(1, "-8c 32GiB")), "Write it as in '64c 256GiB'"),
+        (lambda: sim.Workload.poisson(laod=0.5), "Did you mean 'load'?"),
+        (lambda: sim.Workload.poisson(tasks=-1), "got -1"),
+        (lambda: sim.run(policy="epwm"), "did you mean epvm"),
+        (lambda: sim.run(warmup=0.5), "Did you mean 'warm_up'?"),
+    ):
+        with pytest.raises(sim.InputError, match=re.escape(says)):
+            wrong()
 
 
 def test_a_folder_that_cannot_be_written_to(scenario, tmp_path):
@@ -207,3 +307,88 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path, arguments):
     assert "nothing was written" in out + err
     assert "Traceback" not in out + err
     assert not (tmp_path / "out").exists()
+
+
+class Page(HTMLParser):
+    """What a page shows, and what it would fetch from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.pictures = self.rows = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.pictures += tag == "img"
+        self.rows += tag == "tr"
+        places = [value for name, value in attributes if name in ("src", "href")]
+        self.fetched += [place for place in places if not place.startswith("data:")]
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_report_is_one_page_that_needs_nothing_else(scenario, tmp_path):
+    run, trial, sweep = tmp_path / "run", tmp_path / "trial", tmp_path / "sweep"
+    two = ("--policies", "epvm,best-fit", "--seeds", 2)
+    called("run", "--scenario", scenario, "--out", run)
+    called("compare", "--scenario", scenario, *two, "--out", trial)
+    called("sweep", "--scenario", scenario, *two, "--set", "workload.load=0.5,1", "--out", sweep)
+    pages = {}
+    for folder in (run, trial, sweep):
+        result = called("report", folder)
+        assert result.exit_code == 0, result.output
+        pages[folder.name] = page = Page((folder / "report.html").read_text())
+        assert page.fetched == page.open == []
+    assert pages["run"].pictures == 2  # waiting times, placement map
+    assert pages["trial"].pictures == 3 + 2  # and a map for each policy
+    assert pages["sweep"].pictures == len(COMPARED)
+    assert pages["trial"].rows == 3 * len(METRICS)
+    again = called("report", run)
+    assert (again.exit_code, "--force" in again.output) == (2, True)
+    assert called("report", run, "--force").exit_code == 0
+
+
+def test_a_report_of_what_is_no_result_or_damaged(scenario, tmp_path):
+    run = tmp_path / "run"
+    missing = called("report", tmp_path / "none")
+    assert missing.exit_code == 2
+    assert "Name a folder that run, compare or sweep has finished" in missing.output
+    called("run", "--scenario", scenario, "--out", run)
+    whole = gzip.decompress((run / "tasks.csv.gz").read_bytes()).decode().splitlines(keepends=True)
+    whole[6] = whole[6][:30] + "\n"
+    (run / "tasks.csv.gz").write_bytes(gzip.compress("".join(whole).encode()))
+    damaged = called("report", run)
+    assert damaged.exit_code == 2
+    assert "tasks.csv.gz:7: " in damaged.output
+    (run / "tasks.csv.gz").write_bytes(b"\x1f\x8b nothing")
+    assert "are damaged" in called("report", run).output
+    summary = (run / "summary.json").read_text()
+    (run / "summary.json").write_text(summary[: len(summary) // 2])
+    assert "this is no JSON" in called("report", run).output
+    (run / "summary.json").write_text("{}")
+    assert "these are no results" in called("report", run).output
+
+
+def test_any_value_can_be_set_and_a_metric_added(scenario, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "def late(window):\n"
+        '    """Tasks that waited a second."""\n'
+        "    return (window.wait_seconds > 1).sum(), 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "out"
+    result = called(
+        "run", "--scenario", scenario, "--set", "workload.durations.family=fixed",
+        "--metric", "mine:late", "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "(3 lower bounds)" in result.output
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary["metrics"]) == {*(metric.key for metric in METRICS), "late"}
+    assert summary["censored"]["late"] == 3
+    replayed = read(out / "scenario.toml")
+    assert (replayed.metrics, replayed.workload.durations.family) == (("mine:late",), "fixed")

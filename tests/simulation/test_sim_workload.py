@@ -11,7 +11,7 @@ from sim.durations import Durations
 from sim.engine import TrueTasks
 from sim.errors import InputError
 from sim.streams import Streams
-from sim.workload import DEFAULT_SHAPES, MICROS, Shape, StartLatency, Workload
+from sim.workload import DEFAULT_SHAPES, MICROS, Shape, Workload
 
 CLUSTER = Cluster()
 
@@ -106,8 +106,9 @@ def test_tasks_that_need_what_no_node_has_are_refused():
 
 
 def test_the_engine_tells_the_truth_and_draws_later_starts_by_name():
-    drawn = Workload(tasks=10, failure_share=0.5).draw(CLUSTER, 1)
-    tasks = TrueTasks(drawn, StartLatency(), 1)
+    workload = Workload(tasks=10, failure_share=0.5)
+    drawn = workload.draw(CLUSTER, 1)
+    tasks = TrueTasks(drawn, workload, 1)
     spec = drawn.job(3).services[0]
 
     def outcome(attempt: int, restart: int) -> Outcome:

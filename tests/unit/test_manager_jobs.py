@@ -276,3 +276,12 @@ def test_roll_out_halts_at_an_instance_of_an_earlier_version_that_still_fails() 
     again(d, version(2), request="fourth")
     d.pass_time(3)
     assert states(d)["shop/web/2"] == "stopping"  # it recovered, so the roll-out goes on
+
+
+def test_tasks_of_a_restarted_manager_share_the_spec_of_their_job() -> None:
+    """A roll-out tells by identity which tasks are as they should be."""
+    d = Driver()
+    placed_and_running(d)
+    d.restart()
+    (job,) = d.look().jobs
+    assert d.task().spec is job.spec.service("web")

@@ -137,6 +137,17 @@ def test_nodes_that_were_lost_long_ago_do_not_vouch_for_the_silent_ones() -> Non
     assert "cut off" in d.look().note
 
 
+def test_failure_right_after_another_is_one_more_even_if_its_worker_has_forgotten() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    for restart, at in ((0, 99.0), (1, 99.1)):  # the worker tells of the latest only
+        end = Fact(task.uid, 1, restart, Phase.ENDED, 3, failures=(at,), retry_at=115.0)
+        (assign,) = assigns(d.report("node-1", end, whole=False)).values()
+        d.report("node-1", end, whole=False)
+    assert d.task().failures == (99.0, 99.1)
+    assert assign.tasks[0].failures == (99.0, 99.1)
+
+
 def test_failure_that_a_restarted_worker_tells_piece_by_piece_is_stored() -> None:
     d = Driver(nodes=1)
     task = placed_and_running(d)

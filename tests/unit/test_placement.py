@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -368,7 +369,11 @@ def test_a_bad_policy_leaves_tasks_pending_with_its_name(
     placer = Placer(fleet, made, shapes=shapes)
     decisions = placer.place((Question(Demand(1, 1), ("x", "y")),), (0, 0))
     assert [d.row for d in decisions] == [None, None]
-    assert [d.error for d in decisions] == 2 * [f"policy {made} {error}"]
+    line = decisions[0].error.rpartition(":")[2].rstrip(")")
+    place = f"({__file__}:{line})"
+    assert [d.error for d in decisions] == 2 * [f"policy {made} {error} {place}"]
+    head = inspect.unwrap(bad).__code__.co_firstlineno
+    assert int(line) == head + (2 if bad is raising else 0)  # what raised, else the decorator
     assert why_pending(decisions[0]) == decisions[0].error
     assert fleet.tasks.tolist() == [0, 0]
     if bad not in (shapeless,):

@@ -241,6 +241,21 @@ def test_of_labels_and_assignment_the_longer_memory_holds() -> None:
         assert report.facts[0].failures == (*known, 9.0)
 
 
+def test_failures_of_long_ago_that_an_assignment_tells_hide_no_later_one() -> None:
+    driver = running()
+    old = assign(replace(WANTED, failures=(991.0, 992.0)), number=2, now=1000.0)
+    driver.tell(old, 200.0)  # long ago: its interval is 100 s
+    for attempt, failures in ((0, (300.0,)), (1, (300.0, 306.0))):
+        key = RunKey(UID, 1, attempt)
+        now = 300.0 + 6.0 * attempt
+        (report,) = reports(driver.tell(Exited(key, 3), now))
+        assert report.facts[0].failures == failures
+        newer = assign(replace(WANTED, failures=(991.0, 992.0)), number=3 + attempt, now=1101.0)
+        driver.tell(newer, now + 1.0)
+        driver.tell(RestartDue(key), now + 5.0)
+    assert report.facts[0].final
+
+
 def test_newer_run_found_beside_the_one_that_is_held_brings_its_failures() -> None:
     for mine, labels, known in (((), (1.0, 2.0), (1.0, 2.0)), ((1.0, 2.0), (2.0,), (1.0, 2.0))):
         held = {(UID, 1): Held(UID, 1, failures=mine)}
@@ -260,3 +275,15 @@ def ticks(driver: Driver, until: float) -> None:
         pending = sorted([*pending, *(at for at, _ in driver.timers)])
         count += 1
         assert count < 5 * until, f"{count} ticks by {now:.3f} s"
+
+
+def test_failures_of_an_attempt_that_was_given_up_count_when_it_is_wanted_again() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3), 1.0)
+    driver.tell(assign(number=2), 1.5)  # a word from before the manager believed it again
+    driver.tell(assign(replace(WANTED, restart=1), number=3), 2.0)
+    again = RunKey(UID, 1, 1)
+    driver.tell(Started(again), 2.0)
+    (report,) = reports(driver.tell(Exited(again, 3), 2.5))
+    (fact,) = report.facts
+    assert (fact.failures, fact.final) == ((1.0, 2.5), True)  # one restart was allowed

@@ -22,7 +22,9 @@ from cube.engine.docker.names import (
     gpus_of,
     grace_of,
     label_filter,
+    made_from,
     size_of,
+    version_of,
 )
 from cube.messages import Exited, Found, RunKey
 from cube.task import HostPort
@@ -135,6 +137,8 @@ def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found
         on_disconnect=labels.get(ON_DISCONNECT, "keep"),
         stop_grace_seconds=grace_of(labels),
         failures=failures_of(labels),
+        version=version_of(labels),
+        spec=made_from(labels),
         gpus=gpus,
         gpu_milli=gpu_milli,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from cube import codec
 from cube.engine import spec_hash
 from cube.messages import Run, RunKey
 from cube.spec import TaskSpec
@@ -31,6 +32,7 @@ GPU = "cube.gpu_milli"  # thousandths of each of them
 ON_DISCONNECT = "cube.on_disconnect"
 GRACE = "cube.stop_grace_seconds"
 BOOT = "cube.boot"  # of the machine, when the container was made
+MADE_FROM = "cube.made_from"  # the whole spec: an engine outlives any store
 FAILURES = "cube.failures"  # when they were seen, known when the container was made; or absent
 VOLUME = "cube.volume"
 
@@ -76,6 +78,7 @@ def labels_of(cluster: str, node: str, run: Run, boot: str) -> dict[str, str]:
         RESTART: str(run.key.restart),
         VERSION: str(run.version),
         SPEC: spec_hash(spec),
+        MADE_FROM: codec.dumps(spec),
         **_size_labels(spec),
         **_gpu_labels(run),
         ON_DISCONNECT: spec.on_disconnect,
@@ -110,6 +113,20 @@ def size_of(labels: Mapping[str, str]) -> tuple[int, int, int]:
     """(cpu_milli, memory_mib, disk_mib) that a container was placed with."""
     cpu, memory, disk = (_int(labels.get(name, "")) for name in (CPU, MEMORY, DISK))
     return (cpu, memory, disk)
+
+
+def version_of(labels: Mapping[str, str]) -> int:
+    """The version of its job that a container was made from; 0 if no label says so."""
+    return _int(labels.get(VERSION, ""))
+
+
+def made_from(labels: Mapping[str, str]) -> TaskSpec | None:
+    """The spec that a container was made from; None if no label of ours says so."""
+    try:
+        spec = codec.loads(labels.get(MADE_FROM, ""))
+    except codec.CodecError:
+        return None
+    return spec if isinstance(spec, TaskSpec) else None
 
 
 def gpus_of(labels: Mapping[str, str]) -> tuple[tuple[int, ...], int]:

@@ -7,29 +7,53 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from sim.comparison import Comparison
 from sim.paired import LEAST_SEEDS, blocks, number
 from sim.results import RunResult
+from sim.settings import inline
+from sim.surface import Surface
+
+SHOWN = ("wait_seconds.mean", "wait_seconds.p95", "utilisation.cpu", "imbalance.cpu")  # of sweeps
 
 
 @contextmanager
 def progress(tasks: int) -> Iterator[Callable[[int], None]]:
     """A bar on the terminal's error stream; nothing where that is no terminal."""
-    bar = Progress(
+    with _bar("tasks") as bar:
+        line = bar.add_task("", total=tasks)
+        yield lambda final: bar.update(line, completed=final)
+
+
+@contextmanager
+def sweep_progress() -> Iterator[Callable[[int, int], None]]:
+    """The same for a sweep, which tells how many cells are done of how many that are to do."""
+    with _bar("cells") as bar:
+        line = bar.add_task("", total=None)
+        yield lambda done, cells: bar.update(line, completed=done, total=cells)
+
+
+def _bar(unit: str) -> Progress:
+    return Progress(
         TextColumn("simulating"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("tasks"),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
         disable=not Console(stderr=True).is_terminal,
     )
-    with bar:
-        line = bar.add_task("", total=tasks)
-        yield lambda final: bar.update(line, completed=final)
 
 
 def show_run(result: RunResult, out: Path | None) -> None:
@@ -99,8 +123,7 @@ def show_comparison(result: Comparison, out: Path | None) -> None:
     if n:
         scenario = result.scenario
         print(
-            f"{scenario.name}: {scenario.cluster.count:,} nodes, {scenario.workload.tasks:,} tasks,"
-            f" offered load {scenario.workload.load:g}\n"
+            f"{scenario.name}: {scenario.told}\n"
             f"{n} seeds, the same tasks under every policy; warm-up: what arrives in the first "
             f"{scenario.warm_up:.0%} of the time ({_warm_up(result)}) is left out"
         )
@@ -131,3 +154,20 @@ def _notes(result: Comparison) -> Iterator[str]:
         yield "p is adjusted for the number of policies (Holm)."
     if result.nobody_waited:
         yield "no task waited under any policy: raise --load"
+
+
+def show_sweep(result: Surface, out: Path) -> None:
+    """What was worked, and the differences at each point."""
+    done = len(result.results)
+    now = f"{result.worked:,} of them were to do now"
+    print(f"{result.cells:,} cells: {done:,} are finished, {now}")
+    if result.complete:
+        for point in result.points:
+            told = ", ".join(f"{path} = {inline(value)}" for path, value in point)
+            print(f"\n--- {told}")
+            print("\n".join(blocks(result.at(point, *SHOWN))).lstrip("\n"))
+    elif result.interrupted:
+        print("Interrupted: what is finished is kept; the same command does the rest.")
+    else:
+        print("The tables are written when all shards are finished.")
+    print(f"Results: {out}")
