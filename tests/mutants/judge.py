@@ -24,6 +24,7 @@ STEP_SECONDS = 8.0  # of processor time, for one test or one seed; none needs a 
 WALL_SECONDS = 300  # for all killers together: a killer may also wait for ever
 MEMORY_BYTES = 4 * 2**30
 ENDLESS = "does not end"
+WATCH = Watch()  # one for all courts: what the first has imported is there for the others
 ARGUMENTS = ("-x", "--assert=plain", "-p", "no:cov", "-p", "no:benchmark")
 
 
@@ -87,10 +88,10 @@ def judge(cases: Iterable[Case], tell: Callable[[Verdict], None], processes: int
     killers = dict.fromkeys(killer for case in waiting for killer in case.killers)
     paths = [path for k in killers if isinstance(k, Suite) for path in k.paths]
     files = dict.fromkeys(path.partition("::")[0] for path in paths)
-    with Watch() as watch:
+    with WATCH:
         import sim.faults  # noqa: F401 - and with it all the cores, for the forks to have
 
-        court = _Court(waiting, tell, processes, watch)
+        court = _Court(waiting, tell, processes)
         if not files:
             court.sit([])
             return
@@ -133,17 +134,10 @@ class _Noticing:
 class _Court(_Noticing):
     """A plugin of pytest that judges, in the place of the loop that runs all tests."""
 
-    def __init__(
-        self,
-        cases: list[Case],
-        tell: Callable[[Verdict], None],
-        processes: int,
-        watch: Watch,
-    ) -> None:
+    def __init__(self, cases: list[Case], tell: Callable[[Verdict], None], processes: int) -> None:
         self._cases = cases
         self._tell = tell
         self._processes = processes
-        self._watch = watch
         self._items: list[pytest.Item] = []
         self._out = sys.stdout
 
@@ -196,7 +190,7 @@ class _Court(_Noticing):
     def _first(self, case: Case) -> str:
         """What the first killer says that notices the mutant; empty if none does."""
         _next_step()
-        replaced = [replace_code(m, text, self._watch) for m, text in case.sources.items()]
+        replaced = [replace_code(m, text, WATCH) for m, text in case.sources.items()]
         afresh = not all(replaced)
         if afresh:
             forget()
