@@ -307,6 +307,37 @@ def test_two_demands_of_one_service_see_each_other() -> None:
     assert [d.row for d in decisions] == [0, 1, None]
 
 
+@pytest.mark.parametrize("most", [None, 1, 2])
+@pytest.mark.parametrize(
+    "spread",
+    [
+        Spread("none"),
+        Spread("prefer"),
+        Spread("prefer", ZONE),
+        Spread("require"),
+        Spread("require", "datacenter"),
+    ],
+    ids=str,
+)
+def test_fleets_of_any_size_are_picked_from_in_the_same_way(
+    spread: Spread, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only how much is recorded depends on it; where nothing is, there is a short cut."""
+    zones = ("x", "y", "y", "", "x")
+    infos = [
+        node(f"n{i}", 1000, datacenter=f"dc{i % 3}", labels=((("zone", z),) if z else ()))
+        for i, z in enumerate(zones)
+    ]
+    demand = Demand(300, 1, service="j/s", spread=spread, max_per_node=most)
+    for present in ((), ((1, 1),), ((0, 2), (3, 1)), ((0, 1), (1, 1), (2, 1), (3, 1), (4, 1))):
+        picks = []
+        for medium in (1000, 0):
+            monkeypatch.setattr("cube.placement.MEDIUM", medium)
+            placer = Placer(fleet_of(*infos), make_policy("best-fit"))
+            picks.append(rows_of(placer, demand, 8, present))
+        assert picks[0] == picks[1]
+
+
 # --- ports -------------------------------------------------------------------------------
 
 
