@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench notebooks image clean
+.PHONY: help demo test lint bench mutants notebooks image clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ bench: $(READY) ## hot paths; the numbers go to runs/bench.json
 
 notebooks: $(READY) ## carry out the notebooks and keep what they show
 	@$(BIN)/python notebooks/execute.py
+
+# Takes most of an hour; `runs/mutants.jsonl` keeps every verdict, so it may be cut off and go on.
+mutants: $(READY) ## plant bugs into the cores, see that they are noticed, write the tables into docs/
+	@$(BIN)/python -m tests.mutants named
+	@$(BIN)/python -m tests.mutants generated
+	@$(BIN)/python -m tests.mutants tables
 
 # Where a Docker engine answers, the tests need an image that no registry has to serve.
 image:

@@ -159,8 +159,8 @@ class CoreActor(pykka.Actor):
 
     # --- the core ---
 
-    def _birth(self) -> bool:
-        """Begin a life; where that fails, try again later. Says whether there is a core."""
+    def _birth(self) -> None:
+        """Begin a life; where that fails, try again later."""
         self.life = self._host.next_life(self.name)
         try:
             self.core = self._make_core(self.life)
@@ -170,15 +170,14 @@ class CoreActor(pykka.Actor):
             self.core = None
             self._host.failed(self.name, Wake(self.life), error, set_aside=False)
             self._retry_later()
-        return self.core is not None
 
-    def _rebuild(self) -> bool:
+    def _rebuild(self) -> None:
         """Begin another life, once the store knows what the last one decided."""
         self._flush()
         if self._unsaved:
             self.core = None
-            return False
-        return self._birth()
+        else:
+            self._birth()
 
     def _receive(self, core: Core, message: Any) -> None:
         now = self._host.now()

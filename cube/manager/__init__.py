@@ -56,7 +56,7 @@ from cube.messages import (
     Tick,
     Wake,
 )
-from cube.task import Saved, Task
+from cube.task import Saved
 
 TICK_SECONDS = 1.0
 OfJobs: TypeAlias = Submit | Scale | Restart | Rollback | Stop | Remove
@@ -243,10 +243,6 @@ class Manager:
             unknown,
             self._note(len(unknown)),
         )
-
-    def placeable(self) -> list[Task]:
-        """Tasks that wait although there is room; for those who check."""
-        return self._rounds.placeable()
 
     def queued(self) -> int:
         """How many entries its queue has; for those who check."""

@@ -259,7 +259,8 @@ class Ledger:
         made by a manager whose store is gone.
         """
         if self.spans:
-            self.spans[-1] = (self.spans[-1][0], max(self.incarnation, self.spans[-1][0]))
+            first, _ = self.spans[-1]
+            self.spans[-1] = (first, max(self.incarnation, first - 1))  # it may have made nothing
         self.spans.append((max(self.incarnation + 1, int(self.now * 1000)), 0))
         if len(self.spans) > SPANS:
             (first, _), (_, last) = self.spans[:2]

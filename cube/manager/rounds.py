@@ -95,22 +95,6 @@ class Rounds:
     def _key(self, task: Task) -> Key:
         return queue_key(task, self._ledger.jobs[task.job].spec.priority)
 
-    def placeable(self) -> list[Task]:
-        """Pending tasks that nothing keeps from being placed now."""
-        fleet, ready = self._ledger.fleet, []
-        blocking = self._blocking[0] if self._is_blocked() else None
-        for task in self._ledger.tasks.values():
-            if task.state is not State.PENDING or task.not_before > self._ledger.now:
-                continue
-            if blocking is not None and self._key(task) > blocking:
-                continue
-            if self._unmet(task) or self._data_away(task):
-                continue
-            demand = self._ledger.demand(task)
-            if any(fleet.fits(row, demand) for row in range(len(fleet))):
-                ready.append(task)
-        return ready
-
     # --- asking ---
 
     def ask(self) -> None:

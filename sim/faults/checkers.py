@@ -35,7 +35,15 @@ from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
 from sim.faults.books import PortsAreSingle, ReplayIsTrue, SavedFirst
 from sim.faults.checker import Broken, Checker
 from sim.faults.leases import LeaseHolds
+from sim.faults.placing import (
+    DataStays,
+    DrainsEnd,
+    StrangersAreStrange,
+    WorkingNodes,
+    placeable,
+)
 from sim.faults.settled import Wrong, unsettled
+from sim.faults.telling import AnsweredOnce, EndsAreTrue, TimeGoesOn
 from sim.faults.world import machine_of
 
 if TYPE_CHECKING:
@@ -345,7 +353,8 @@ class NobodyForgotten(Checker):
         if now - ordeal.disturbed < FORGOTTEN_SECONDS:
             self._since.clear()
             return
-        waiting = [(task.uid, task.since) for task in world.core(MANAGER).placeable()]
+        found = () if known is None else placeable(known)
+        waiting = [(task.uid, task.since) for task in found]
         self._since = {key: self._since.get(key, now) for key in waiting}
         for (uid, _), since in self._since.items():
             if now - since > FORGOTTEN_SECONDS:
@@ -462,7 +471,8 @@ class OursOnly(Checker):
 CHECKERS: list[type[Checker]] = [
     OneCopy, LeaseHolds, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books,
     NobodyForgotten, AcceptedStays, WordOnNodesStays, StoreIsTrue, ReplayIsTrue, SavedFirst,
-    PortsAreSingle, Bounded, GenerationsRise, OursOnly,
+    PortsAreSingle, Bounded, GenerationsRise, OursOnly, WorkingNodes, DataStays, DrainsEnd,
+    StrangersAreStrange, AnsweredOnce, EndsAreTrue, TimeGoesOn,
 ]  # fmt: skip
 
 
@@ -476,6 +486,7 @@ class Checkers:
         self._at_saves = [c for c in self._all if _has(c, "saved")]
         self._in_full = [c for c in self._all if _has(c, "full")]
         self._events = 0
+        self._broken: Broken | None = None
         self.count = 0
 
     @property
@@ -494,10 +505,16 @@ class Checkers:
             checker.handled(actor, message, now, effects)
 
     def saved(self, records: Sequence[Record]) -> None:
-        """See `Checker.saved`."""
+        """See `Checker.saved`. Whatever a save raises, an actor takes for a failure of its store.
+
+        So what is found broken here is told after the event.
+        """
         self.count += len(self._at_saves)
-        for checker in self._at_saves:
-            checker.saved(records)
+        try:
+            for checker in self._at_saves:
+                checker.saved(records)
+        except Broken as broken:
+            self._broken = self._broken or broken
 
     def store_replaced(self) -> None:
         """See `Checker.store_replaced`."""
@@ -506,6 +523,8 @@ class Checkers:
 
     def after_event(self) -> None:
         """Between two events."""
+        if self._broken is not None:
+            raise self._broken
         self._events += 1
         if self._events % FULL_EVERY == 0:
             self.full()

@@ -171,9 +171,9 @@ class FaultyEngine(SimulatedEngine):
         if reboot.wiped:
             self._containers.clear()
         for key in self.running():
-            self._ended(key, KILLED, "the host restarted")
-            held = self._containers[key]
-            held.ended = Exited(key, KILLED, "the host restarted", interrupted=True)
+            self._ended(key, 0, "the host restarted")
+            # In an orderly shutdown many a program exits with 0, whatever it has left undone.
+            self._containers[key].ended = Exited(key, 0, "the host restarted", interrupted=True)
         for key in [k for k, held in self._containers.items() if held.ended is None]:
             del self._containers[key]  # it had not started
         self._kills.clear()

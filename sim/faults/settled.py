@@ -12,6 +12,7 @@ from cube.fleet import suits
 from cube.messages import MANAGER, Snapshot
 from cube.spec import Demand
 from cube.task import NodeState, State, Task
+from sim.faults.placing import placeable
 
 if TYPE_CHECKING:
     from sim.faults.ordeal import Ordeal
@@ -25,15 +26,16 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
         return [("there is no manager", "")]
     if ordeal.user.waiting:
         return [(f"{ordeal.user.waiting} requests are not answered", "")]
-    manager = ordeal.world.core(MANAGER)
-    snapshot = manager.snapshot()
-    placeable = {task.uid for task in manager.placeable()}
+    snapshot = ordeal.world.core(MANAGER).snapshot()
+    has_room = {task.uid for task in placeable(snapshot)}
     runs = _runs(ordeal)
     tasks = {task.uid: task for task in snapshot.tasks}
     wrong = [(f"{node.name} is {node.state}", node.name) for node in snapshot.nodes
              if node.state is not NodeState.ALIVE]  # fmt: skip
     wrong += [(f"{node.name} still drains: {node.note}", node.name) for node in snapshot.nodes
-              if node.draining]  # fmt: skip
+               if node.draining]  # fmt: skip
+    wrong += [(f"{row.info.name} takes no tasks", row.info.name)
+              for row in snapshot.rows if not row.open]  # fmt: skip
     wrong += _leftovers(ordeal, snapshot)
     wrong += [(f"{fact.uid} on {node} is unknown", fact.uid) for node, fact in snapshot.unknown]
     for uid, nodes in runs.items():
@@ -44,7 +46,7 @@ def unsettled(ordeal: Ordeal) -> list[Wrong]:
             state = "forgotten" if task is None else task.state
             wrong.append((f"{uid} runs on {nodes[0]} but is {state}", uid))
     for task in snapshot.tasks:
-        wrong += _task(task, runs.get(task.uid, []), task.uid in placeable)
+        wrong += _task(task, runs.get(task.uid, []), task.uid in has_room)
     return wrong + _jobs(ordeal, snapshot)
 
 
@@ -83,7 +85,7 @@ def _runs(ordeal: Ordeal) -> dict[str, list[str]]:
     return runs
 
 
-def _task(task: Task, nodes: list[str], placeable: bool) -> list[Wrong]:
+def _task(task: Task, nodes: list[str], has_room: bool) -> list[Wrong]:
     uid = task.uid
     match task.state:
         case State.RUNNING if task.phase == 1 and nodes != [task.node]:
@@ -92,7 +94,7 @@ def _task(task: Task, nodes: list[str], placeable: bool) -> list[Wrong]:
             return [(f"{uid} is still stopping", uid)]
         case State.SCHEDULED if task.retry_at is None and not _starts_slowly(task):
             return [(f"{uid} is still scheduled", uid)]
-        case State.PENDING if placeable:
+        case State.PENDING if has_room:
             return [(f"{uid} has room and is not placed", uid)]
         case _:
             return []

@@ -90,6 +90,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.log: list[Any] = []
+        self.seen: list[Any] = []
         self.store = Store()
         self.poison: set[Any] = {"poison"}
         self.lives = Lives()
@@ -120,7 +121,7 @@ class Stage:
         self.log.append(effect)
 
     def handled(self, name: str, life: int, now: float, message: Any, effects: Any) -> None:
-        pass
+        self.seen.append((name, life, message, len(effects)))
 
     def born(self, name: str, life: int, core: Core) -> None:
         self.log.append(f"born {life}")
@@ -145,6 +146,23 @@ def test_batch_is_one_transaction_and_then_its_sends(stage: Stage) -> None:
         Send("other", (1, "a")),
         Send("other", (1, "b")),
     ]
+
+
+def test_every_message_is_shown_with_what_it_led_to(stage: Stage) -> None:
+    stage.tell("a", 7, "poison")
+    assert stage.seen == [
+        ("echo", 1, Wake(1), 0),
+        ("echo", 1, "a", 2),
+        ("echo", 1, 7, 1),
+        ("echo", 2, Wake(2), 0),
+        ("echo", 3, Wake(3), 0),
+    ]
+
+
+def test_lives_rise_with_the_clock_and_never_repeat() -> None:
+    lives = Lives()
+    assert [lives.next("a", 5.0), lives.next("a", 5.0), lives.next("b", 0.0)] == [5000, 5001, 1]
+    assert lives == {"a": 5001, "b": 1}
 
 
 def test_batch_is_bounded(stage: Stage) -> None:

@@ -68,7 +68,6 @@ def test_nobody_passes_one_that_does_not_fit() -> None:
     assert d.begin() == ["large/web/1", "small/web/1"]
     d.decide(None)
     assert d.begin() == []
-    assert d.manager.placeable() == []
     d.submit(SMALL, name="later")
     assert d.begin() == []
     d.report("node-1", ended(d.task("running/web/1")), whole=False)

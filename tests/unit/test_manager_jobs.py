@@ -7,18 +7,39 @@ from typing import Any
 
 import pytest
 
-from cube.messages import Drain, Fact, NodeInfo, Phase, Remove, Stop, StoreDown, Submit
+from cube.messages import (
+    Drain,
+    Fact,
+    NodeInfo,
+    Phase,
+    Place,
+    Placed,
+    Remove,
+    Stop,
+    StoreDown,
+    Submit,
+)
 from cube.spec import (
     Constraint,
     Dependency,
+    HealthCheck,
     JobSpec,
     Kind,
     Mount,
     ReschedulePolicy,
     TaskSpec,
 )
-from cube.task import State
-from tests.managers import WEB, Driver, asked, ended, placed_and_running, running, stopped
+from cube.task import Decision, State
+from tests.managers import (
+    WEB,
+    Driver,
+    asked,
+    assigns,
+    ended,
+    placed_and_running,
+    running,
+    stopped,
+)
 
 SMALL = replace(WEB, cpu_milli=100)
 BATCH = replace(SMALL, kind=Kind.BATCH)
@@ -115,6 +136,153 @@ def test_dependent_service_does_not_wait_for_instances_that_were_scaled_away() -
     d.report("node-1", stopped(d.task("shop/db/2")), whole=False)
     d.report("node-1", running(d.task("shop/db/1")), whole=False)
     assert asked(again(d, replace(db, instances=1), web)) == ["shop/web/1"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "checked", "healthy", "comes"),
+    [
+        ("started", True, None, True),
+        ("healthy", True, None, False),
+        ("healthy", True, False, False),
+        ("healthy", True, True, True),
+        ("healthy", False, None, True),
+        ("completed", False, None, False),
+    ],
+)
+def test_dependent_service_comes_once_its_condition_is_met(
+    condition: str, checked: bool, healthy: bool | None, comes: bool
+) -> None:
+    d = Driver()
+    db = replace(SMALL, name="db", healthcheck=HealthCheck(("CMD", "true")) if checked else None)
+    web = replace(SMALL, depends_on=(Dependency("db", condition),))
+    d.answer(d.submit(db, web), 0)
+    assert d.task().reason == f"waits for db to be {condition}"
+    sends = d.report("node-1", running(d.task("shop/db/1"), healthy=healthy), whole=False)
+    assert asked(sends) == (["shop/web/1"] if comes else [])
+
+
+def test_service_that_waits_for_a_task_that_has_completed_comes() -> None:
+    for condition in ("started", "healthy", "completed"):
+        d = Driver()
+        migrate = replace(BATCH, name="migrate")
+        web = replace(SMALL, depends_on=(Dependency("migrate", condition),))
+        d.answer(d.submit(migrate, web), 0)
+        sends = d.report("node-1", ended(d.task("shop/migrate/1")), whole=False)
+        assert asked(sends) == ["shop/web/1"]
+
+
+def test_submit_says_what_becomes_of_each_service() -> None:
+    d = Driver(nodes=1)
+    api, db, old, sums = (replace(SMALL, name=name) for name in ("api", "db", "old", "sums"))
+    sums = replace(sums, kind=Kind.BATCH)
+    d.answer(d.submit(api, db, old, sums), 0, 0, 0, 0)
+    d.report("node-1", ended(d.task("shop/sums/1")), whole=False)
+    changed = replace(api, environment=(("A", "1"),))
+    new = replace(SMALL, name="new")
+    (reply,) = [
+        e.message
+        for e in d.tell(
+            Submit("r", JobSpec("shop", (changed, db, new, sums)), "edge/1", again=True)
+        )
+        if e.to == "edge/1"
+    ]
+    assert (reply.status, reply.body["changes"]) == (
+        "changed",
+        {"api": "changed", "db": "unchanged", "new": "created", "sums": "restarted",
+         "old": "removed"},
+    )  # fmt: skip
+
+
+def test_service_that_has_ended_comes_back_with_the_next_submit() -> None:
+    d = Driver()
+    web = replace(SMALL, restart=replace(WEB.restart, condition="on-failure"))
+    d.answer(d.submit(web), 0)
+    d.report("node-1", ended(d.task()), whole=False)
+    assert d.task().state is State.COMPLETED
+    assert asked(again(d, web)) == ["shop/web/1"]
+
+
+def test_version_that_changes_only_what_is_around_a_container_is_told_to_its_node() -> None:
+    d = Driver()
+    task = placed_and_running(d)
+    patient = replace(WEB, restart=replace(WEB.restart, attempts=99))
+    (assign,) = assigns(again(d, patient)).values()
+    assert [w.spec.restart.attempts for w in assign.tasks] == [99]
+    assert (d.task().state, d.task().attempt) == (State.RUNNING, task.attempt)
+
+
+def test_back_off_is_over_when_a_new_version_comes() -> None:
+    d = Driver()
+    task = placed_and_running(d)
+    failed = Fact(task.uid, 1, 0, Phase.ENDED, 1, final=True, charged=True)
+    assert asked(d.report("node-1", failed, whole=False)) == []
+    assert d.task().not_before > d.now
+    assert asked(again(d, replace(WEB, environment=(("A", "1"),)))) == ["shop/web/1"]
+    assert (d.task().reschedules, d.task().failures) == (0, ())
+
+
+def test_back_off_doubles_up_to_its_longest() -> None:
+    d = Driver()
+    spec = replace(WEB, reschedule=ReschedulePolicy(None, 2.0, 10.0))
+    sends, waits = d.submit(spec), []
+    for _ in range(5):
+        d.answer(sends, 0)
+        task = d.task()
+        d.report(
+            "node-1", Fact(task.uid, task.attempt, 0, Phase.ENDED, 1, final=True, charged=True)
+        )
+        waits.append(d.task().not_before - d.now)
+        sends = []
+        while not asked(sends):
+            sends = d.report("node-1") + d.pass_time(1)
+    assert waits == [2.0, 4.0, 8.0, 10.0, 10.0]
+
+
+def test_no_more_tasks_are_asked_about_at_once_than_one_round_may_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cube.manager.rounds.ROUND_TASKS", 2)
+    d = Driver()
+    sends = d.submit(replace(SMALL, instances=3))
+    assert asked(sends) == ["shop/web/1", "shop/web/2"]
+    assert asked(d.answer(sends, 0, 0)) == ["shop/web/3"]
+
+
+def test_round_is_given_up_after_more_than_five_seconds() -> None:
+    d = Driver()
+    d.submit(SMALL)
+    for second in range(1, 8):
+        again_asked = asked(d.report("node-1") + d.report("node-2") + d.pass_time(1))
+        assert again_asked == (["shop/web/1"] if second == 6 else [])
+
+
+def test_task_whose_policy_failed_is_asked_about_after_five_seconds() -> None:
+    d = Driver()
+    (place,) = [e.message for e in d.submit(SMALL) if isinstance(e.message, Place)]
+    uid = d.task().uid
+    d.tell(Placed(place.round, (Decision(uid, None, error="policy x raised"),)))
+    for second in range(1, 7):
+        again_asked = asked(d.report("node-1") + d.report("node-2") + d.pass_time(1))
+        assert again_asked == (["shop/web/1"] if second == 5 else [])
+
+
+def test_row_of_a_decision_that_came_too_late_is_told_again() -> None:
+    """The scheduler has taken from it; the manager has not."""
+    d = Driver()
+    sends = d.submit(SMALL)
+    d.tell(Stop("stop", "shop"))
+    sends = d.submit(SMALL, name="next") + d.answer(sends, 1)
+    (place,) = [e.message for e in sends if isinstance(e.message, Place)]
+    assert 1 in {row.row for row in place.rows}
+
+
+def test_room_that_is_gained_while_a_round_is_out_wakes_those_it_did_not_place() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d, replace(WEB, cpu_milli=2000))
+    sends = d.submit(WEB, name="late")
+    d.tell(Stop("stop", "shop"))
+    d.report("node-1", stopped(task), whole=False)
+    assert asked(d.answer(sends, None)) == ["late/web/1"]
 
 
 def test_dependent_service_says_that_what_it_waits_for_has_failed() -> None:

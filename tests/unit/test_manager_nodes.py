@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cube.manager import ManagerOptions
-from cube.messages import Fact, Generation, Phase, Recover, Remove, Stop, Submit
+from cube.messages import Fact, Generation, NodeInfo, Phase, Recover, Remove, Report, Stop, Submit
 from cube.spec import JobSpec, Kind
 from cube.task import HostPort, MachineUse, NodeState, State, TaskUse
 from tests.managers import (
@@ -38,6 +38,15 @@ def test_node_is_told_nothing_before_its_whole_truth_was_heard() -> None:
     assert assigns(d.report("node-1", STRAY, whole=False, echoes=newer)) == {}
     (assign,) = assigns(d.report("node-1", STRAY, echoes=newer)).values()
     assert assign.keep == (STRAY.uid,)
+
+
+def test_what_a_lost_store_made_in_the_very_millisecond_of_a_start_is_not_known() -> None:
+    d = Driver(nodes=0)
+    stray = replace(STRAY, uid=f"old/web/1@{int(d.now * 1000)}")
+    d.pass_time(1)
+    d.restart()
+    (assign,) = assigns(d.report("node-1", stray)).values()
+    assert assign.keep == (stray.uid,)
 
 
 def test_unknown_container_counts_with_its_ports_until_it_ends() -> None:
@@ -201,3 +210,85 @@ def test_usage_is_shown_and_never_stored() -> None:
     assert (d.look().nodes[0].usage, d.look().nodes[0].machine) == ((use,), disk(50))
     assert d.look().rows[0].cpu_load_milli == 1500  # where policies see it
     assert d.look().revision == before
+
+
+# --- at the very moment ------------------------------------------------------------------
+
+
+def silent(d: Driver, seconds: int, *others: str) -> str:
+    """The state of node-1 after it has been silent for so long."""
+    for _ in range(seconds):
+        d.pass_time(1)
+        for other in others:
+            d.report(other)
+    return next(str(n.state) for n in d.look().nodes if n.name == "node-1")
+
+
+def test_node_is_suspect_only_after_more_than_three_intervals() -> None:
+    d = Driver(nodes=3)
+    assert silent(d, 3, "node-2", "node-3") == "alive"
+    assert silent(d, 1, "node-2", "node-3") == "suspect"
+
+
+def test_node_that_does_not_confirm_is_suspect_only_after_more_than_three_intervals() -> None:
+    d = Driver(nodes=1)
+    old = d.heard["node-1"]
+    d.answer(d.submit(WEB), 0)
+    for _ in range(3):
+        d.pass_time(1)
+        d.report("node-1", echoes=old)
+    assert d.look().nodes[0].state is NodeState.ALIVE
+    d.pass_time(1)
+    assert d.look().nodes[0].state is NodeState.SUSPECT
+    d.report("node-1", echoes=old)
+    assert d.look().nodes[0].state is NodeState.SUSPECT
+    d.report("node-1")
+    assert d.look().nodes[0].state is NodeState.ALIVE
+
+
+def test_half_of_the_nodes_may_be_lost_but_not_more() -> None:
+    for others, state in ((("node-3", "node-4"), "lost"), (("node-4",), "suspect")):
+        d = Driver(nodes=4)
+        assert silent(d, 17, *others) == state
+
+
+def test_two_nodes_tell_nothing_about_us() -> None:
+    d = Driver(nodes=2)
+    assert silent(d, 17) == "lost"
+
+
+def test_epoch_that_a_worker_obeys_is_overtaken_by_one_and_all_are_told() -> None:
+    d = Driver(nodes=2)
+    told = assigns(d.report("node-1", echoes=Generation(CLUSTER, 7, 7)))
+    assert {node: a.generation.epoch for node, a in told.items()} == {"node-1": 8, "node-2": 8}
+
+
+def test_reports_that_follow_one_another_leave_no_gap() -> None:
+    d = Driver(nodes=1)
+    (assign,) = assigns(d.report("node-1", whole=False)).values()
+    assert not assign.tell_whole
+    d.seq += 1
+    (assign,) = assigns(d.report("node-1", whole=False)).values()
+    assert assign.tell_whole
+
+
+def test_run_is_told_the_number_that_it_starts_with_when_it_must_start_anew() -> None:
+    d = Driver(nodes=1)
+    sends = d.answer(d.submit(WEB), 0)
+    (wanted,) = assigns(sends)["node-1"].tasks
+    assert wanted.restart == 0
+    task = d.task()
+    starting = Fact(task.uid, 1, 0, Phase.STARTING)
+    d.report("node-1", starting, whole=False)
+    (wanted,) = assigns(d.report("node-1", starting, life=2))["node-1"].tasks
+    assert wanted.restart == 1
+    d.report("node-1", replace(starting, restart=4), life=2)
+    (wanted,) = assigns(d.report("node-1", replace(starting, restart=4), life=3))["node-1"].tasks
+    assert wanted.restart == 5
+
+
+def test_report_of_another_cluster_is_not_answered() -> None:
+    d = Driver(nodes=0)
+    foreign = Report("node-9", "other", 1, 1, d.now, True, None, (), NodeInfo("node-9", 1, 1, 1))
+    assert d.tell(foreign) == []
+    assert d.look().nodes == ()

@@ -307,6 +307,37 @@ def test_two_demands_of_one_service_see_each_other() -> None:
     assert [d.row for d in decisions] == [0, 1, None]
 
 
+@pytest.mark.parametrize("most", [None, 1, 2])
+@pytest.mark.parametrize(
+    "spread",
+    [
+        Spread("none"),
+        Spread("prefer"),
+        Spread("prefer", ZONE),
+        Spread("require"),
+        Spread("require", "datacenter"),
+    ],
+    ids=str,
+)
+def test_fleets_of_any_size_are_picked_from_in_the_same_way(
+    spread: Spread, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only how much is recorded depends on it; where nothing is, there is a short cut."""
+    zones = ("x", "y", "y", "", "x")
+    infos = [
+        node(f"n{i}", 1000, datacenter=f"dc{i % 3}", labels=((("zone", z),) if z else ()))
+        for i, z in enumerate(zones)
+    ]
+    demand = Demand(300, 1, service="j/s", spread=spread, max_per_node=most)
+    for present in ((), ((1, 1),), ((0, 2), (3, 1)), ((0, 1), (1, 1), (2, 1), (3, 1), (4, 1))):
+        picks = []
+        for medium in (1000, 0):
+            monkeypatch.setattr("cube.placement.MEDIUM", medium)
+            placer = Placer(fleet_of(*infos), make_policy("best-fit"))
+            picks.append(rows_of(placer, demand, 8, present))
+        assert picks[0] == picks[1]
+
+
 # --- ports -------------------------------------------------------------------------------
 
 
@@ -430,3 +461,61 @@ def test_a_policy_is_asked_only_about_rows_that_fit() -> None:
 
     Placer(fleet_of(node("a"), node("b", 1), node("c")), noting()).decide(Demand(10, 1))
     assert asked == [0, 2]
+
+
+# --- work that is not done again ---------------------------------------------------------
+
+
+class Counting(Policy):
+    """Prefers the first row, and remembers for how many it was asked."""
+
+    row_local = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def score(self, fleet: Fleet, task: Demand, rows: Rows) -> Floats:
+        self.asked.append(len(rows))
+        return rows.astype(np.float64)
+
+
+def test_only_rows_that_changed_are_scored_again() -> None:
+    fleet, counting = fleet_of(*(node(f"n{i}", 1000) for i in range(10))), Counting()
+    placer = Placer(fleet, counting)
+    assert rows_of(placer, Demand(400, 10), 5) == [0, 0, 1, 1, 2]
+    assert counting.asked == [10, 1, 1]  # where it fits no longer nobody is asked
+    fleet.set_row(NodeRow(9, node("n9", 9000), True))
+    fleet.take(0, Demand(100, 1))
+    rows_of(placer, Demand(400, 10), 1)
+    assert counting.asked[3:] == [2]  # rows 2 and 9; row 0 is too full
+
+
+def test_scores_of_few_shapes_are_kept_those_used_last() -> None:
+    fleet, counting = fleet_of(*(node(f"n{i}", 9000) for i in range(10))), Counting()
+    placer = Placer(fleet, counting, shapes=2)
+    first, second, third = (Demand(cpu, 10) for cpu in (100, 200, 300))
+    for demand in (first, second, first, third, first, second):
+        placer.decide(demand)
+    assert counting.asked == [10, 10, 10, 10]  # first, second, third, and second again
+
+
+def test_in_a_strict_queue_the_first_that_fits_nowhere_ends_the_round() -> None:
+    placer = Placer(fleet_of(node("a", 1000)), make_policy("first-fit"))
+    small, large = Demand(400, 10), Demand(900, 10)
+    questions = (Question(small, ("s1", "s2")), Question(large, ("l1",)))
+    decisions = placer.place(questions, (0, 1, 0), fifo=True)
+    assert [(d.uid, d.row) for d in decisions] == [("s1", 0), ("l1", None)]
+
+
+def test_how_much_is_recorded_depends_on_the_size_of_the_fleet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cube.placement.SMALL", 3)
+    monkeypatch.setattr("cube.placement.MEDIUM", 5)
+    for nodes, others, turned_away in ((3, 1, True), (4, 2, False), (5, 3, False), (6, 0, False)):
+        fleet = fleet_of(node("full", 100), *(node(f"n{i}") for i in range(nodes - 1)))
+        placer = Placer(fleet, make_policy("first-fit"))
+        (decision,) = placer.place((Question(Demand(400, 10), ("t",)),), (0,))
+        assert (len(decision.runners_up), bool(decision.rejections)) == (others, turned_away)
+        assert decision.feasible == nodes - 1

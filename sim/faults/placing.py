@@ -1,0 +1,213 @@
+"""Where tasks are placed and where they stay: on nodes that work, beside their data, not for ever.
+
+Checkers, entered in `sim.faults.checkers`. They trust what a snapshot says of tasks, rows and
+volumes, and nothing that the manager concludes from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cube.fleet import suits
+from cube.manager.entry import grants
+from cube.messages import MANAGER, Effect, NodeRow, Phase, Report, Save, Snapshot, Tick, Wake
+from cube.spec import Demand
+from cube.task import Forget, Record, State, Task
+from sim.faults.checker import Broken, Checker
+
+if TYPE_CHECKING:
+    from sim.faults.ordeal import Ordeal
+
+SUSPECT_INTERVALS = 3.0  # of silence, after which a node takes no new tasks
+WRONG_CLOCK = 1.03  # by more than this no two clocks disagree
+UP_SECONDS = 3.0  # so long after its start an instance is called up by whoever waits for it
+MOVE_SECONDS = 10.0  # so long may a drain take to stop an instance that nothing holds
+
+
+def placeable(snapshot: Snapshot) -> list[Task]:
+    """Pending tasks that some node has room for now."""
+    volumes = dict(snapshot.volumes)
+    jobs = {job.name: job.spec for job in snapshot.jobs}
+    ready = []
+    for task in snapshot.tasks:
+        if task.state is not State.PENDING or task.not_before > snapshot.now:
+            continue
+        demand = Demand.of(jobs[task.job], task.spec)
+        places = {volumes[name] for name in _data(task) if name in volumes}
+        if task.spec.kind.is_global:
+            places = {task.index}
+        if any(places <= {row.info.name} and _fits(row, demand) for row in snapshot.rows):
+            ready.append(task)
+    return ready
+
+
+def _fits(row: NodeRow, demand: Demand) -> bool:
+    info = row.info
+    return (
+        row.open
+        and row.cpu_used_milli + demand.cpu_milli <= info.cpu_milli
+        and row.memory_used_mib + demand.memory_mib <= info.memory_mib
+        and row.disk_used_mib + demand.disk_mib <= info.disk_mib
+        and suits(info, demand)
+    )
+
+
+def _data(task: Task) -> Iterator[str]:
+    """Names of the volumes that tie a task to one node."""
+    if not task.spec.kind.is_global:
+        yield from (f"{task.job}_{mount.source}" for mount in task.spec.pinning_mounts)
+
+
+class WorkingNodes(Checker):
+    """A silent node is given nothing, and what a lost one ran does not stay there.
+
+    Silence is judged when the manager has to judge it: at each of its ticks.
+    """
+
+    actors = MANAGER
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._heard: dict[str, float] = {}
+        self._attempts: dict[str, int] = {}
+        self._woke = 0.0
+        self._silent: set[str] = set()  # at the latest tick, and not heard since
+        granted = grants(len(ordeal.nodes), ordeal.scenario.reports_per_second)
+        self._patience = SUSPECT_INTERVALS * granted.interval * WRONG_CLOCK
+        self._grace = granted.grace * WRONG_CLOCK
+
+    def store_replaced(self) -> None:
+        tasks = self.ordeal.store.content.tasks
+        self._attempts = {uid: task.attempt for uid, task in tasks.items()}
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        match message:
+            case Wake():
+                self._woke = now
+            case Report():
+                self._heard[message.node] = now
+                self._silent.discard(message.node)
+            case Tick():
+                self._tick(now)
+            case _:
+                pass
+        for effect in effects:
+            if isinstance(effect, Save):
+                self._saves(effect.records)
+
+    def _saves(self, records: Iterable[Record]) -> None:
+        for task in records:
+            if not isinstance(task, Task):
+                continue
+            if task.attempt > self._attempts.get(task.uid, 0) and task.node in self._silent:
+                text = f"{task.uid} is placed on {task.node}, which has missed its reports"
+                raise Broken("working nodes take tasks", text, task.uid)
+            self._attempts[task.uid] = task.attempt
+
+    def _tick(self, now: float) -> None:
+        silence = {n: now - max(self._woke, self._heard.get(n, 0.0)) for n in self.ordeal.nodes}
+        self._silent = {n for n in silence if now - self._heard.get(n, 0.0) > self._patience}
+        lost = {node for node, seconds in silence.items() if seconds > self._grace}
+        if not lost:
+            return
+        snapshot = self.ordeal.world.core(MANAGER).snapshot()
+        busy = {task.node for task in snapshot.tasks if task.state.placed}
+        # Half of those that it knows, silent at once: then the manager is to move nothing.
+        known = [n.name for n in snapshot.nodes if n.name in busy or not n.draining]
+        quiet = [n for n in known if silence[n] > self._patience / WRONG_CLOCK**2]
+        if len(known) >= 3 and len(quiet) > len(known) / 2:
+            return
+        for task in snapshot.tasks:
+            if task.node in lost and task.state.placed:
+                text = f"{task.uid} is still on {task.node}, which is lost"
+                raise Broken("lost nodes are left", text, task.uid)
+
+
+class DataStays(Checker):
+    """A task with data runs nowhere but where its data is."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._where: dict[str, str] = {}
+
+    def store_replaced(self) -> None:
+        self._where = {v.name: v.node for v in self.ordeal.store.content.volumes.values()}
+
+    def saved(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, Task) and record.state.placed and record.node is not None:
+                for name in _data(record):
+                    if self._where.setdefault(name, record.node) != record.node:
+                        text = f"{record.uid} is placed on {record.node}, {name} is elsewhere"
+                        raise Broken("data stays", text, record.uid)
+            elif isinstance(record, Forget) and record.kind == "volume":
+                self._where.pop(record.key, None)
+
+
+class DrainsEnd(Checker):
+    """A drain goes on whenever nothing holds it up: all instances of the service are up."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._since: dict[tuple[str, str], float] = {}
+
+    def full(self, now: float, known: Snapshot | None) -> None:
+        if known is None or now - self.ordeal.disturbed < MOVE_SECONDS:
+            self._since.clear()
+            return
+        since = self._since
+        self._since = {key: since.get(key, now) for key in _held_up(known)}
+        for (job, service), at in self._since.items():
+            if now - at > MOVE_SECONDS:
+                raise Broken("drains end", f"nothing of {job}/{service} is moved", job)
+
+
+def _held_up(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """Services that could move an instance from a draining node now."""
+    draining = {node.name for node in snapshot.nodes if node.draining}
+    if not draining:
+        return
+    services: dict[tuple[str, str], list[Task]] = {}
+    for task in snapshot.tasks:
+        services.setdefault((task.job, task.service), []).append(task)
+    for key, tasks in services.items():
+        there = [t for t in tasks if t.node in draining and t.state.placed]
+        moves = any(not t.spec.kind.is_global and not any(_data(t)) for t in there)
+        if moves and all(_is_up(t, snapshot.now) for t in tasks):
+            yield key
+
+
+def _is_up(task: Task, now: float) -> bool:
+    runs = task.state is State.RUNNING and task.phase == Phase.RUNNING
+    return task.state.final or (runs and now - task.since > UP_SECONDS)
+
+
+class StrangersAreStrange(Checker):
+    """What a manager placed itself, it never takes for a container that it does not know."""
+
+    actors = MANAGER
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._placed: set[tuple[str, int, str]] = set()
+        self._strange: set[tuple[str, int, str]] = set()  # were there before they were placed
+
+    def store_replaced(self) -> None:
+        self._placed.clear()
+
+    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        if isinstance(message, Report):
+            reported = {(fact.uid, fact.attempt, message.node) for fact in message.facts}
+            self._strange |= reported - self._placed
+
+    def saved(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, Task) and record.state.placed and record.node is not None:
+                self._placed.add((record.uid, record.attempt, record.node))
+
+    def full(self, now: float, known: Snapshot | None) -> None:
+        for node, fact in () if known is None else known.unknown:
+            if (fact.uid, fact.attempt, node) in self._placed - self._strange:
+                text = f"attempt {fact.attempt} of {fact.uid} on {node} was placed there"
+                raise Broken("strangers are strange", text, fact.uid)
