@@ -19,7 +19,7 @@ from cube.fleet.ports import HostPorts
 from cube.manager import facts
 from cube.manager.drain import Draining
 from cube.marks import MARKS
-from cube.messages import Send
+from cube.messages import Effect, List, Send
 from cube.store import MemoryStore
 from cube.task import NodeMark, Volume
 from cube.worker import Worker
@@ -33,6 +33,8 @@ from sim.faults.kinds import KINDS
 from sim.faults.ordeal import Outcome
 from sim.faults.plan import draw_plan
 from sim.faults.scenario import FaultScenario, parse
+from sim.faults.world import FaultyWorld
+from sim.network import Network, Weather
 from tests.simulation.test_sim_run import _features
 
 REGRESSIONS = Path(__file__).with_name("regressions")
@@ -199,6 +201,43 @@ def test_a_failing_run_is_cut_down_to_what_it_takes(monkeypatch: pytest.MonkeyPa
 
 
 # --- scenarios and commands ---------------------------------------------------------------
+
+
+class Asks:
+    """A core that asks its engine whenever it is told to, and remembers what it heard."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def receive(self, message: Any, now: float) -> list[Effect]:
+        self.heard.append(str(message))
+        return [Send("engine/n", List())] if message == "ask" else []
+
+
+class Answers:
+    """Its engine."""
+
+    def receive(self, message: Any, now: float) -> list[Effect]:
+        return [Send("worker/n", "answer")] if message == List() else []
+
+
+def test_machine_that_goes_on_hears_first_what_had_arrived_first() -> None:
+    """Engines tell things in order; an answer must not overtake what was told before it."""
+    world, asks = FaultyWorld(Network(1, Weather()), lambda machine: (1.0, 0.0)), Asks()
+    world.start_core("worker/n", lambda life: asks)
+    world.start_core("engine/n", lambda life: Answers())
+    world.run(until=1.0)
+    asks.heard.clear()
+    for actor in ("worker/n", "engine/n"):
+        world.freeze(actor)
+    for message in ("ask", "told before"):
+        world.send("worker/n", message)
+    world.run(until=2.0)
+    for actor in ("worker/n", "engine/n"):
+        world.thaw(actor)
+    world.run(until=3.0)
+    world.stop()
+    assert asks.heard == ["ask", "told before", "answer"]
 
 
 def test_every_kind_of_fault_strikes_somewhere() -> None:
