@@ -100,8 +100,7 @@ class OneCopy(Checker):
                 raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
             # The older of the two is the one to be stopped.
             old_node, old = min((node, key), (where, other), key=lambda copy: copy[1])
-            spec = self.ordeal.engines[old_node].containers[old].run.spec
-            if spec.on_disconnect != "stop":
+            if not self._is_fenced(old_node, old):
                 continue
             if not self._excused(old_node, now):
                 text = f"{key} begins on {node} while {other} runs on {where}"
@@ -113,9 +112,13 @@ class OneCopy(Checker):
         for uid, since in self._doubled.items():
             copies = [copy for copy in self._where[uid] if not self._is_stray(*copy)]
             for node, key in sorted(copies, key=lambda copy: copy[1])[:-1]:
-                if not self._excused(node, now):
+                if self._is_fenced(node, key) and not self._excused(node, now):
                     text = f"{key} still runs on {node}, {now - since:.1f} s after another began"
                     raise Broken("one copy", text, uid)
+
+    def _is_fenced(self, node: str, key: RunKey) -> bool:
+        """Has its node to stop it when the lease ends? What was made as `keep` goes on."""
+        return bool(self.ordeal.engines[node].containers[key].run.spec.on_disconnect == "stop")
 
     def _is_stray(self, node: str, key: RunKey) -> bool:
         return (node, *key[:2]) in self.ordeal.strays
