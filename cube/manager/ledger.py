@@ -286,6 +286,11 @@ class Ledger:
             lines = (f"{uid} {attempt}" for uid, attempt in sorted(strangers))
             self.set_meta(STRANGERS + node, "\n".join(lines))
 
+    def next_attempt(self, task: Task, node: str) -> int:
+        """Later than all that is known of a task, strangers on the node where it goes included."""
+        strange = (a for uid, a in self.strangers.get(node, ()) if uid == task.uid)
+        return max([task.attempt, *strange]) + 1
+
     def next_incarnation(self) -> int:
         """A number for new tasks: the time in milliseconds, never the same twice."""
         self.incarnation = max(self.incarnation + 1, int(self.now * 1000))

@@ -280,7 +280,7 @@ class Rounds:
             task,
             TaskEvent.PLACED,
             node=name,
-            attempt=task.attempt + 1,
+            attempt=self._ledger.next_attempt(task, name),
             restart=0,
             phase=-1,
             exit_code=None,

@@ -31,7 +31,7 @@ from cube.messages import (
     Wake,
     worker_name,
 )
-from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
+from cube.task import Forget, Meta, NodeMark, Record, State, Task, TaskName
 from sim.faults.books import PortsAreSingle, ReplayIsTrue, SavedFirst
 from sim.faults.checker import Broken, Checker
 from sim.faults.leases import LeaseHolds
@@ -172,7 +172,7 @@ class KillsAreWanted(Checker):
         wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
         self._unwanted[actor] |= {(w.uid, w.attempt) for w in assign.tasks if not w.run}
         here = {(key.uid, key.attempt) for key in engine.containers}
-        self._unwanted[actor] |= {k for k in here - wanted if k[0] not in assign.keep}
+        self._unwanted[actor] |= {k for k in here - wanted if k not in assign.keep}
 
     def _check(self, actor: str, key: RunKey) -> None:
         containers = self.ordeal.engines[machine_of(actor)].containers
@@ -189,7 +189,12 @@ class ForgetfulDestroysNothing(Checker):
 
     actors = "engine/"
 
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._listed: set[tuple[str, str, int]] = set()  # saved as unknown, by node
+
     def store_replaced(self) -> None:
+        self._listed.clear()
         saved, before = self.ordeal.store.content.tasks, self.ordeal.replaced.content.tasks
         for engine in self.ordeal.engines.values():
             for key in engine.running():
@@ -197,7 +202,7 @@ class ForgetfulDestroysNothing(Checker):
                 if task is not None and task.attempt >= key.attempt:
                     continue
                 self.ordeal.strays.add((engine.info.name, key.uid, key.attempt))
-                if was is not None and was.state.placed:  # else it was to be stopped already
+                if was is not None and _is_wanted(was, key):
                     self.ordeal.orphans.add((key.uid, key.attempt))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
@@ -209,13 +214,25 @@ class ForgetfulDestroysNothing(Checker):
                 text = f"{type(message).__name__} of {key}, which this store never knew"
                 raise Broken("a forgetful manager destroys nothing", text, key.uid)
 
+    def full(self, now: float, known: Snapshot | None) -> None:
+        if known is not None and known.unknown and self.ordeal.world.is_saved(MANAGER):
+            self._listed.update((node, fact.uid, fact.attempt) for node, fact in known.unknown)
+
     def _is_excused(self, node: str, key: RunKey) -> bool:
-        """Is it fenced, ended, placed anew while its node was silent, or placed right here?"""
+        """Is it fenced, ended, placed anew before it was heard of, or placed right here?"""
         task = self.ordeal.store.content.tasks.get(key.uid)
-        if task is not None and (task.attempt > key.attempt or task.node == node):
+        if task is not None and task.node == node:
+            return True
+        anew = task is not None and task.attempt > key.attempt
+        if anew and (node, *key[:2]) not in self._listed:
             return True
         held = self.ordeal.engines[node].containers.get(key)
         return held is None or held.run.spec.on_disconnect == "stop" or held.ended is not None
+
+
+def _is_wanted(task: Task, key: RunKey) -> bool:
+    """Is that container to run, as the books say? If not, a word to stop it may be under way."""
+    return task.state in (State.SCHEDULED, State.RUNNING) and task.attempt == key.attempt
 
 
 class Monotone(Checker):

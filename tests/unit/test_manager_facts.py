@@ -85,7 +85,7 @@ def test_removed_task_is_known_up_to_its_latest_attempt() -> None:
         d.report("node-1", stopped(d.task()), whole=False)
         assert d.look().tasks == ()
         (assign,) = assigns(d.report("node-1", Fact(task.uid, attempt, 0, Phase.RUNNING))).values()
-        assert (task.uid not in assign.keep) is known
+        assert ((task.uid, attempt) not in assign.keep) is known
 
 
 def test_only_a_task_whose_node_was_lost_counts_as_lost() -> None:
