@@ -59,7 +59,9 @@ def lose_task(ledger: Ledger, task: Task, node: str) -> None:
     """Its node is lost."""
     text = f"{node} is lost"
     ledger.task_event("task.lost", f"{task.id}: {text}", task)
-    ledger.move(task, TaskEvent.LOST, reason=text, lost=task.state is not State.STOPPING)
+    ledger.move(
+        task, TaskEvent.LOST, reason=text, lost_on="" if task.state is State.STOPPING else node
+    )
 
 
 def gone(ledger: Ledger, task: Task, exit_code: int | None = None) -> None:
@@ -82,7 +84,7 @@ def _is_strange(ledger: Ledger, task: Task, fact: Fact, node: str) -> bool:
     if (fact.uid, fact.attempt) in ledger.strangers.get(node, ()):
         return task.node != node or task.attempt <= fact.attempt
     if fact.attempt == task.attempt:  # that attempt of ours is elsewhere, or ended there
-        return task.node is not None and task.node != node
+        return (task.node or task.lost_on or node) != node
     return fact.attempt > task.attempt
 
 
@@ -102,7 +104,9 @@ def _order(fact: Fact) -> tuple[int, int]:
 
 def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     """A task of a node that was lost is still there and has no replacement yet: believe it."""
-    if fact.phase is Phase.ENDED or not task.lost or _order(fact) < (task.restart, task.phase):
+    if fact.phase is Phase.ENDED or task.lost_on != report.node:
+        return
+    if _order(fact) < (task.restart, task.phase):
         return
     row = ledger.fleet.row_of(report.node)
     if row is None or not ledger.fleet.has_room(row, ledger.demand(task), task.gpus):

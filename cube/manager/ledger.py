@@ -107,7 +107,7 @@ class Ledger:
             if not state.final:  # an ended task remembers where it ran
                 fields |= {"node": None, "handle": "", "ports": ()}
         if state is not task.state:
-            fields = {"lost": False, **fields, "since": self.now}
+            fields = {"lost_on": "", **fields, "since": self.now}
         if then is not None:
             fields["then"] = then
         new = replace(task, state=state, revision=self.next_revision(), **fields)

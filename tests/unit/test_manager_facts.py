@@ -91,17 +91,31 @@ def test_removed_task_is_known_up_to_its_latest_attempt() -> None:
 def test_only_a_task_whose_node_was_lost_counts_as_lost() -> None:
     d = Driver(nodes=3)
     task = placed_and_running(d)
-    assert not task.lost
+    assert task.lost_on == ""
     for _ in range(17):
         d.pass_time(1)
         d.report("node-2")
         d.report("node-3")
-    assert (d.task().state, d.task().lost) == (State.PENDING, True)
+    assert (d.task().state, d.task().lost_on) == (State.PENDING, "node-1")
     d.report("node-1", running(task))
-    assert (d.task().state, d.task().lost) == (State.RUNNING, False)
+    assert (d.task().state, d.task().lost_on) == (State.RUNNING, "")
     failed = Fact(task.uid, 1, 0, Phase.ENDED, 1, final=True, charged=True)
     d.report("node-1", failed, whole=False)
-    assert (d.task().state, d.task().lost) == (State.PENDING, False)
+    assert (d.task().state, d.task().lost_on) == (State.PENDING, "")
+
+
+def test_lost_task_returns_with_its_own_node_only() -> None:
+    """That attempt on another node was placed by a manager whose store is gone."""
+    d = Driver(nodes=3)
+    task = placed_and_running(d)
+    for _ in range(17):
+        d.pass_time(1)
+        d.report("node-2")
+        d.report("node-3")
+    (assign,) = assigns(d.report("node-2", running(task))).values()
+    assert (d.task().state, assign.keep) == (State.PENDING, ((task.uid, 1),))
+    d.report("node-1", running(task))
+    assert (d.task().state, d.task().node) == (State.RUNNING, "node-1")
 
 
 def test_old_copy_on_a_returned_node_is_told_to_go_and_is_no_stranger() -> None:
