@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from cube.worker import Worker
 from cube.worker.lease import Lease
 from sim.__main__ import main
 from sim.errors import InputError
-from sim.faults import named, read, run_seed
+from sim.faults import campaign, named, read, run_seed
 from sim.faults.campaign import ENOUGH_SEEDS, Campaign, run_all, shrink
 from sim.faults.engine import FaultyEngine
 from sim.faults.kinds import KINDS
@@ -257,8 +258,26 @@ def test_faults_command_sums_up_and_writes_a_file(tmp_path: Path) -> None:
     args = ["faults", "--scenario", "network", "--seeds", "1..2", "--out", str(out)]
     result = CliRunner().invoke(main, args)
     assert result.exit_code == 0, result.output
-    assert "2: 0 broken" in result.output
+    assert "2 of 2: 0 broken" in result.output
     assert '"runs": 2' in out.read_text()
+
+
+def test_ctrl_c_keeps_the_sums_of_what_was_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(scenario: FaultScenario, seed: int) -> Outcome:
+        if seed == 2:
+            raise KeyboardInterrupt
+        return run_seed(scenario, seed)
+
+    monkeypatch.setattr(campaign, "run_seed", cut_off)
+    out = tmp_path / "faults.json"
+    args = ["faults", "--scenario", "network", "--seeds", "1..9", "--out", str(out)]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 130, result.output
+    assert "1 of 9: 0 broken" in result.output
+    sums = json.loads(out.read_text())
+    assert (sums["asked"], sums["runs"]) == (9, 1)
 
 
 def test_failure_is_told_with_its_story_and_how_to_replay(monkeypatch: pytest.MonkeyPatch) -> None:
