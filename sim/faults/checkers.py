@@ -34,6 +34,7 @@ from cube.messages import (
 from cube.task import Forget, Meta, NodeMark, Record, State, Task, TaskName
 from sim.faults.books import PortsAreSingle, ReplayIsTrue, SavedFirst
 from sim.faults.checker import Broken, Checker
+from sim.faults.engine import Reboot
 from sim.faults.leases import LeaseHolds
 from sim.faults.placing import (
     DataStays,
@@ -298,26 +299,42 @@ class Budgets(Checker):
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
-        self._failures: dict[tuple[str, int], list[float]] = {}
+        # By node, uid and attempt: which run failed when.
+        self._failures: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        node = machine_of(actor)
         for effect in effects:
             if isinstance(message, RunDue) and isinstance(effect, Send):
-                self._ended(effect.message, now)
+                self._ended(effect.message, now, node)
         if isinstance(message, Run) and message.key.restart:
-            self._restarted(message, now, machine_of(actor))
+            self._restarted(message, now, node)
+        if isinstance(message, Reboot) and message.wiped:
+            self._wiped(node)
 
-    def _ended(self, ended: Any, now: float) -> None:
+    def _ended(self, ended: Any, now: float, node: str) -> None:
         if isinstance(ended, Exited) and not ended.interrupted and ended.exit_code == 1:
-            self._failures.setdefault((ended.key.uid, ended.key.attempt), []).append(now)
+            uid, attempt, restart = ended.key
+            self._failures.setdefault((node, uid, attempt), []).append((restart, now))
+
+    def _wiped(self, node: str) -> None:
+        """With the labels goes all that was not in the books."""
+        for (where, uid, attempt), failures in self._failures.items():
+            task = self.ordeal.store.content.tasks.get(uid)
+            if where != node:
+                continue
+            seen = (-1, -1)
+            if task is not None and task.attempt == attempt:
+                seen = (task.restart, task.phase)
+            failures[:] = [(r, at) for r, at in failures if (r, Phase.ENDED) <= seen]
 
     def _restarted(self, run: Run, now: float, node: str) -> None:
         policy = run.spec.restart
         if policy.attempts is None:
             return
         since = now - policy.interval_seconds * 0.97  # by a clock that may run wrong
-        failures = self._failures.get((run.key.uid, run.key.attempt), [])
-        lately = sum(at > since for at in failures)
+        failures = self._failures.get((node, *run.key[:2]), [])
+        lately = sum(at > since for _, at in failures)
         # What a worker learnt and nobody else heard dies with it: one failure per crash.
         # What only a lost store knew is forgotten with it.
         forgotten = self.ordeal.deaths[worker_name(node)]
