@@ -253,11 +253,15 @@ class Rounds:
             return
         if row is None:
             self._fits_nowhere(task, key, demand, decision)
-        elif fleet.fits(row, demand, decision.gpus) and self._ledger.demand(task) == demand:
+        elif (
+            fleet.fits(row, demand, decision.gpus)
+            and self._ledger.demand(task) == demand
+            and task.not_before <= self._ledger.now
+        ):
             self._settle(task, decision)
         else:
             mark("round-refused")
-            self.queue.push(key)  # the fleet moved on since the question
+            self.queue.push(key)  # the fleet or the task moved on since the question
 
     def _fits_nowhere(self, task: Task, key: Key, demand: Demand, decision: Decision) -> None:
         if decision.error:

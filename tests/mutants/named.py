@@ -71,7 +71,7 @@ NAMED = [
         (
             Patch(
                 "cube.manager.rounds",
-                "self.queue.push(key)  # the fleet moved on since the question",
+                "self.queue.push(key)  # the fleet or the task moved on since the question",
                 "pass",
             ),
         ),
