@@ -104,9 +104,11 @@ def _order(fact: Fact) -> tuple[int, int]:
 
 def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     """A task of a node that was lost is still there and has no replacement yet: believe it."""
-    if fact.phase is Phase.ENDED or task.lost_on != report.node:
+    if task.lost_on != report.node or _order(fact) < (task.restart, task.phase):
         return
-    if _order(fact) < (task.restart, task.phase):
+    if fact.phase is Phase.ENDED:
+        if fact.final:  # nothing comes back, whatever a report that is late still tells
+            ledger.amend(task, lost_on="")
         return
     row = ledger.fleet.row_of(report.node)
     if row is None or not ledger.fleet.has_room(row, ledger.demand(task), task.gpus):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cube.messages import Fact, Phase, Remove, Stop
 from cube.task import State
-from tests.managers import WEB, Driver, assigns, placed_and_running, running, stopped
+from tests.managers import WEB, Driver, assigns, ended, placed_and_running, running, stopped
 
 
 def test_run_that_an_earlier_manager_had_stopped_is_placed_anew() -> None:
@@ -116,6 +116,18 @@ def test_lost_task_returns_with_its_own_node_only() -> None:
     assert (d.task().state, assign.keep) == (State.PENDING, ((task.uid, 1),))
     d.report("node-1", running(task))
     assert (d.task().state, d.task().node) == (State.RUNNING, "node-1")
+
+
+def test_lost_task_that_has_ended_is_not_believed_to_run_by_a_late_report() -> None:
+    d = Driver(nodes=3)
+    task = placed_and_running(d)
+    for _ in range(17):
+        d.pass_time(1)
+        d.report("node-2")
+        d.report("node-3")
+    d.report("node-1", ended(task, 1), seq=100)
+    d.report("node-1", running(task), seq=99, whole=False)
+    assert d.task().state is State.PENDING
 
 
 def test_old_copy_on_a_returned_node_is_told_to_go_and_is_no_stranger() -> None:
