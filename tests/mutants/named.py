@@ -152,9 +152,8 @@ NAMED = [
         (
             Patch(
                 "cube.manager.rounds",
-                "elif fleet.fits(row, demand, decision.gpus) and "
-                "self._ledger.demand(task) == demand:",
-                "elif self._ledger.demand(task) == demand:",
+                "            fleet.fits(row, demand, decision.gpus)\n            and self.",
+                "            self.",
             ),
         ),
         by_seeds("crashes", 13),
