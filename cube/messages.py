@@ -397,7 +397,7 @@ class Assign:
     lease: float  # seconds that `on_disconnect: stop` tasks may outlive the answered report
     grace: float  # seconds of silence after which the node is lost
     tasks: tuple[Wanted, ...]
-    keep: tuple[str, ...] = ()  # unknown to the manager; leave alone
+    keep: tuple[tuple[str, int], ...] = ()  # (uid, attempt) unknown to the manager; leave alone
     tell_whole: bool = False  # send a whole report at once
 
 

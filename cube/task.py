@@ -161,7 +161,7 @@ class Task:
     ports: tuple[HostPort, ...] = ()
     handle: str = ""  # the engine's id of the container
     decision: Decision | None = None  # the latest placement decision, or why there was none
-    lost: bool = False  # it waits because its node was lost: if that returns, so does the task
+    lost_on: str = ""  # it waits because that node was lost: if it returns, so does the task
     gpus: tuple[int, ...] = ()  # the devices that its latest attempt was given
     displaced: bool = False  # it was stopped because its own node has no place for it now
 

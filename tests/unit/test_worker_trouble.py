@@ -147,7 +147,7 @@ def test_restarted_run_is_listed_as_starting() -> None:
 
 def test_end_of_a_kept_container_is_told() -> None:
     driver = running()
-    driver.tell(assign(number=2, keep=(UID,)), 1.0)
+    driver.tell(assign(number=2, keep=((UID, 1),)), 1.0)
     driver.tell(Tick(), 1.5)
     driver.tell(Exited(KEY, 0), 2.0)
     (report,) = (r for r in reports(driver.tell(Tick(), 7.0)) if r.whole)
