@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cube.api.problems import Problem, check_reply, not_answered, not_found
-from cube.api.streams import Bell
 from cube.engine import CannotExecute, Engine, NoSuchRun
 from cube.engine.session import Session, Wish
 from cube.messages import MANAGER, Access, Look, LookAccess, Reply, RunKey, Snapshot
+from cube.serving.streams import Bell
 from cube.store import Store
 from cube.task import Job, State, Task
 from cube.views.jobs import find_job, find_task

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cube.api.backend import Backend
 from cube.api.problems import not_found
-from cube.api.streams import LiveResponse, from_thread
 from cube.engine.session import Session, Wish
+from cube.serving.streams import LiveResponse, from_thread
 
 STARTED, STDOUT, STDERR, ENDED = range(4)  # kinds of frames; the first and last are JSON
 Size = Annotated[int, Field(ge=1, le=10_000)]

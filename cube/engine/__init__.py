@@ -126,10 +126,11 @@ def make_engine(
     labels: tuple[tuple[str, str], ...] = (),
     datacenter: str = "dc1",
     gpus: tuple[str, ...] | None = None,
+    address: str = "",
 ) -> Engine:
     """The engine of a node. `share` (i, n): the i-th of n nodes that divide this machine.
 
-    `gpus` are the models of the machine's GPUs; None asks the machine.
+    `gpus` are the models of the machine's GPUs; None asks the machine. `address`: its worker's.
 
     Raises:
         EngineUnavailable: it does not answer, may not be used, or cannot work here.
@@ -137,7 +138,17 @@ def make_engine(
     if gpus is None:
         elsewhere = kind == "docker" and docker_url and not docker_url.startswith("unix://")
         gpus = () if elsewhere else machine_gpus()
-    info = NodeInfo(node, 0, 0, 0, datacenter=datacenter, labels=labels, engine=kind, gpus=gpus)
+    info = NodeInfo(
+        node,
+        0,
+        0,
+        0,
+        datacenter=datacenter,
+        labels=labels,
+        engine=kind,
+        gpus=gpus,
+        address=address,
+    )
     if kind == "docker":
         from cube.engine.docker.engine import DockerEngine
 
