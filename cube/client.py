@@ -17,6 +17,7 @@ from urllib.parse import quote
 import httpx2
 
 from cube.codec import encode
+from cube.frames import ENDED, STDERR, read_frames
 from cube.spec import JobSpec
 from cube.views import (
     AnswerView,
@@ -39,7 +40,6 @@ from cube.views import (
 
 TIMEOUT_SECONDS = 15.0  # longer than the server waits for its manager
 CONNECT_SECONDS = 3.0
-STDERR_FRAME, ENDED_FRAME = 2, 3  # of a command that runs beside a task
 PAGE = 5000  # events asked for at once
 STREAM_SILENCE_SECONDS = 45.0  # the server speaks at least every 15 s
 
@@ -376,22 +376,22 @@ class Client:
 
 
 class Running:
-    """A command that runs beside a task; see `cube.api.execs` for what goes over the wire."""
+    """A command that runs beside a task; see `cube.frames` for what it says."""
 
     def __init__(self, http: httpx2.Client, response: httpx2.Response) -> None:
         self.exit_code: int | None = None  # once its output has ended
         self._http = http
-        self._frames = _frames(response.iter_raw())
+        self._frames = read_frames(response.iter_raw())
         _, data = next(self._frames)
         self._path = f"/v1/exec/{json.loads(data)['exec']}"
 
     def output(self) -> Iterator[tuple[bool, bytes]]:
         """What it says until it ends: (is it an error stream, bytes)."""
         for kind, data in self._frames:
-            if kind == ENDED_FRAME:
+            if kind == ENDED:
                 self.exit_code = json.loads(data)["exit_code"]
                 return
-            yield kind == STDERR_FRAME, data
+            yield kind == STDERR, data
 
     def write(self, data: bytes) -> None:
         """Give it input."""
@@ -413,16 +413,6 @@ def _trusting(authority: str) -> ssl.SSLContext:
     if authority:
         context.load_verify_locations(cadata=authority)
     return context
-
-
-def _frames(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Whole frames from pieces; what is cut off is no frame."""
-    held = b""
-    for piece in pieces:
-        held += piece
-        while len(held) >= 5 and len(held) >= (end := 5 + int.from_bytes(held[1:5], "big")):
-            yield held[0], held[5:end]
-            held = held[end:]
 
 
 def new_request_id() -> str:

@@ -21,6 +21,7 @@ from typing import Literal, Self
 from cube.api import Backend, make_app
 from cube.api.problems import Problem
 from cube.engine import Emit, Engine, make_engine
+from cube.engine.capacity import Share
 from cube.engine.simulated import SimulatedEngine
 from cube.hosting import failures
 from cube.hosting.failures import ClusterError, split
@@ -159,7 +160,7 @@ class Cluster:
         self._start_cores(store)
         bell = Bell()
         self.world.on_saved(bell.ring)
-        self.backend = Backend(self.world, store, self._engines, bell)
+        self.backend = Backend(self.world, store, self._engines or None, bell)
         self.token = self.state.make_token()
         server = ServerThread(make_app(self.backend, self.token), bound)
         server.start()
@@ -186,7 +187,7 @@ class Cluster:
             node=node,
             emit=emit,
             state_dir=self.state.engine_path,
-            share=(i, options.workers),
+            share=Share(i, options.workers),
             docker_url=options.docker_url,
             gpus=options.gpus,
         )

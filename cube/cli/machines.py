@@ -15,6 +15,7 @@ from cube import __version__
 from cube.cli import connection
 from cube.cli.exits import note
 from cube.cli.hosting import POLICIES, EngineName, cluster_failure, ending_signals, read_gpus
+from cube.cli.quantities import RESERVED
 from cube.state_dir import default_worker_dir
 
 LISTEN = "127.0.0.1:7460"
@@ -141,6 +142,13 @@ def _greet_manager(url: str, first_join: str, state: Path) -> None:
     default="",
     help="The name or address that the manager uses for it. Default: found out.",
 )
+@click.option(
+    "--reserve",
+    type=RESERVED,
+    default="",
+    metavar="LIST",
+    help="What tasks may not have. Default: cpu=0.25,memory=512M,disk=512M.",
+)
 @click.option("--gpus", metavar="LIST", help="As in 2xA100,T4; found by itself if not given.")
 @click.option(
     "--state-dir",
@@ -160,6 +168,7 @@ def worker(
     docker_host: str | None,
     listen: str | None,
     advertise: str,
+    reserve: tuple[int, int, int],
     gpus: str | None,
     state_dir: Path,
 ) -> None:
@@ -168,6 +177,7 @@ def worker(
     A machine joins once, with --join and --token; afterwards neither is needed. Containers outlive
     the worker and are adopted when it starts again.
     """
+    from cube.engine.capacity import Reserve
     from cube.hosting.failures import ClusterError
     from cube.hosting.worker import PORT, WorkerHost, WorkerPlace
     from cube.serving import Listen, ListenError
@@ -186,6 +196,7 @@ def worker(
                 docker_host,
                 Listen.parse(listen, PORT) if listen else None,
                 advertise,
+                Reserve(*reserve),
                 None if gpus is None else read_gpus(gpus),
             )
             host = WorkerHost(place)

@@ -122,12 +122,12 @@ class ManagerHost:
         self._start_cores(store)
         bell = Bell()
         self.world.on_saved(bell.ring)
-        self.backend = Backend(self.world, store, {}, bell)
         trust = Trust(self.cluster, authority, nodes.getsockname()[1])
         workers = Workers(
             self.world, self.cluster, manager_to_node(self.state.manager_path, identity.authority)
         )
         closing.callback(workers.close)
+        self.backend = Backend(self.world, store, workers, bell)
         access = KnownAccess(self.backend, lambda word: workers.keep_only(word.node_keys))
         self.token = self.state.make_token()
         machines = ServerThread(

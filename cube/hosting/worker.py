@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 
 from cube.codec import dumps
 from cube.engine import Emit, Engine, make_engine
+from cube.engine.capacity import WHOLE, Reserve, Share
 from cube.engine.simulated import SimulatedEngine
 from cube.hosting.addresses import machine_name, outward
 from cube.hosting.failures import ClusterError, explained
@@ -23,6 +24,7 @@ from cube.messages import MANAGER, NodeInfo, Report, engine_name, worker_name
 from cube.remote import Courier, Line, Refused, Unreachable
 from cube.serving import Listen, ServerThread
 from cube.serving.listening import host_port, is_loopback
+from cube.serving.streams import Bell
 from cube.state_dir import StateDir
 from cube.store.lock import FileLock
 from cube.trust import Identity, Joining, JoinToken, TrustError, party_of
@@ -51,6 +53,7 @@ class WorkerPlace:
     docker_url: str | None = None
     listen: Listen | None = None  # None: loopback if the manager is there, else every address
     advertise: str = ""  # a name or address for this machine that the manager knows
+    reserve: Reserve = WHOLE.reserve
     gpus: tuple[str, ...] | None = None
 
 
@@ -116,14 +119,16 @@ class WorkerHost:
         self._start_courier(at, identity)
         self._start_engine()
         self.world.start_core(worker_name(self.node), lambda life: Worker(self.node, self.cluster))
+        bell = Bell()
         server = ServerThread(
-            make_worker_app(self.world, self.cluster, self.node),
+            make_worker_app(self.world, self.cluster, self.node, self.engine, bell),
             bound,
             machines_listener(self.directory.identity_path, identity.authority),
             idle_seconds=IDLE_SECONDS,
         )
         server.start()
         closing.callback(server.stop)
+        closing.callback(bell.close)
 
     def _identify(self, at: ManagerAt) -> tuple[ManagerAt, Identity]:
         """Who we are, and where the manager speaks with nodes; joins where a token is given.
@@ -192,6 +197,7 @@ class WorkerHost:
             node=self.node,
             emit=emit,
             state_dir=self.directory.engine_path,
+            share=Share(reserve=place.reserve),
             docker_url=place.docker_url,
             labels=place.labels,
             datacenter=place.datacenter,

@@ -85,7 +85,7 @@ class Line:
             self._headers["Authorization"] = f"Bearer {secret}"
         self._open: http.client.HTTPSConnection | None = None
 
-    def call(self, method: str, path: str, body: str | None = None) -> bytes:
+    def call(self, method: str, path: str, body: str | bytes | None = None) -> bytes:
         """The answer's body. The request may arrive twice.
 
         Raises:
@@ -97,7 +97,7 @@ class Line:
 
     @contextmanager
     def ask(
-        self, method: str, path: str, body: str | None = None
+        self, method: str, path: str, body: str | bytes | None = None
     ) -> Iterator[http.client.HTTPResponse]:
         """The answer, to be read within; what is not read then closes the connection.
 
@@ -128,7 +128,7 @@ class Line:
         """What it stands on, while it is open."""
         return None if self._open is None else self._open.sock
 
-    def _first(self, method: str, path: str, body: str | None) -> http.client.HTTPResponse:
+    def _first(self, method: str, path: str, body: str | bytes | None) -> http.client.HTTPResponse:
         """The beginning of the answer; a connection that was closed at rest is replaced once."""
         rested = self._open is not None
         try:
@@ -138,10 +138,12 @@ class Line:
                 raise
         return self._reading(lambda: self._send(method, path, body))
 
-    def _send(self, method: str, path: str, body: str | None) -> http.client.HTTPResponse:
+    def _send(self, method: str, path: str, body: str | bytes | None) -> http.client.HTTPResponse:
         if self._open is None:
             self._open = self._connect()
-        self._open.request(method, path, None if body is None else body.encode(), self._headers)
+        self._open.request(
+            method, path, body.encode() if isinstance(body, str) else body, self._headers
+        )
         return self._open.getresponse()
 
     def _connect(self) -> http.client.HTTPSConnection:

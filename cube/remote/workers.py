@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from cube.codec import dumps
+from cube.engine import TaskIO
 from cube.messages import worker_name
 from cube.remote.courier import Courier
 from cube.remote.line import Line, Place, Unreachable
+from cube.remote.tasks import RemoteTasks
 from cube.trust.contexts import expect
 from cube.world import World
 
 
-class Workers:
+class Workers(Mapping[str, TaskIO]):
     """All nodes that were heard. Used from several threads."""
 
     def __init__(self, world: World, cluster: str, context: ssl.SSLContext) -> None:
@@ -72,6 +74,20 @@ class Workers:
         if place is None:
             raise Unreachable(f"the worker of {node} was not heard since the manager started")
         return Line(place, self._context, partial(expect, cluster=self._cluster, node=node))
+
+    # --- as a mapping of nodes to their tasks ---
+
+    def __getitem__(self, node: str) -> TaskIO:
+        """What one can have of the node's tasks."""
+        if node not in self._places:
+            raise KeyError(node)
+        return RemoteTasks(partial(self.line, node))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._places))
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class _Assigning:

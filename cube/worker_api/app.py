@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 from cryptography import x509
@@ -16,18 +15,30 @@ from starlette.routing import Route
 
 from cube import __version__
 from cube.codec import CodecError, loads
+from cube.engine import TaskIO
 from cube.messages import Assign, worker_name
 from cube.serving import PEER
 from cube.serving.door import Door, problem_response
+from cube.serving.streams import Bell
 from cube.trust import Party, Role, party_of
+from cube.worker_api.tasks import TaskRoutes
 from cube.world import World
 
 MAX_ASSIGNMENT_BYTES = 64 << 20
-Handler = Callable[[Request], Awaitable[Response]]
 
 
-def make_worker_app(world: World, cluster: str, node: str) -> Starlette:
-    """The application of one node's worker."""
+def make_worker_app(
+    world: World, cluster: str, node: str, engine: TaskIO | None, bell: Bell
+) -> Starlette:
+    """The application of one node's worker.
+
+    Args:
+        world: hosts the worker.
+        cluster: whose manager is let in.
+        node: its name.
+        engine: what runs its tasks; None: nothing does, it is simulated.
+        bell: ends what lasts when it is closed.
+    """
 
     async def assignment(request: Request) -> Response:
         """What the node should run: all of it. The newest counts."""
@@ -40,11 +51,13 @@ def make_worker_app(world: World, cluster: str, node: str) -> Starlette:
         world.send(worker_name(node), message)
         return Response(status_code=204)
 
-    manager = _ManagerOnly(Party(cluster, Role.MANAGER))
+    guarded = [Route("/v1/assignment", assignment, methods=["PUT"])]
+    guarded += TaskRoutes(engine, bell).routes()
+    manager = Party(cluster, Role.MANAGER)
     return Starlette(
         routes=[
             Route("/v1/health", _health),
-            Route("/v1/assignment", manager(assignment), methods=["PUT"]),
+            *(_only(manager, route) for route in guarded),
         ],
         middleware=[Middleware(Door, limit=MAX_ASSIGNMENT_BYTES)],
         exception_handlers={HTTPException: _answer},
@@ -61,19 +74,16 @@ async def _answer(_: Request, error: Exception) -> Response:
     return problem_response(error.status_code, error.detail)
 
 
-class _ManagerOnly:
-    """Makes handlers that answer the manager of the cluster and nobody else."""
+def _only(manager: Party, route: Route) -> Route:
+    """The same route, for the manager and nobody else."""
 
-    def __init__(self, manager: Party) -> None:
-        self._manager = manager
+    async def guarded(request: Request) -> Response:
+        if _party(request.scope["state"].get(PEER)) != manager:
+            raise HTTPException(403, "Only the manager of the cluster may do that.")
+        answer: Response = await route.endpoint(request)
+        return answer
 
-    def __call__(self, handler: Handler) -> Handler:
-        async def guarded(request: Request) -> Response:
-            if _party(request.scope["state"].get(PEER)) != self._manager:
-                raise HTTPException(403, "Only the manager of the cluster may do that.")
-            return await handler(request)
-
-        return guarded
+    return Route(route.path, guarded, methods=list(route.methods or ()))
 
 
 @lru_cache(maxsize=64)

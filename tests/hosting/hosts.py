@@ -47,6 +47,8 @@ def cluster(path: Path, *nodes: str, **place: Any) -> Iterator[tuple[ManagerHost
             yield manager, client
         finally:
             for worker in workers:
+                if worker.engine is not None:
+                    worker.engine.purge()
                 worker.stop()
 
 

@@ -14,7 +14,7 @@ from docker.api.client import APIClient
 from docker.errors import DockerException
 
 from cube.engine import EngineUnavailable
-from cube.engine.capacity import MIB, boot_id, free_disk_mib, with_capacity
+from cube.engine.capacity import MIB, Share, boot_id, free_disk_mib, with_capacity
 from cube.engine.docker.errors import UNREACHABLE, unavailable_text
 from cube.messages import NodeInfo
 
@@ -64,7 +64,7 @@ def root_of(api: APIClient) -> str:
     return str(api.info().get("DockerRootDir", ""))
 
 
-def describe(api: APIClient, url: str, info: NodeInfo, share: tuple[int, int]) -> NodeInfo:
+def describe(api: APIClient, url: str, info: NodeInfo, share: Share) -> NodeInfo:
     """`info` with the engine's capacity and identity.
 
     The disk is what is free where the engine keeps its data; of an engine on another machine
