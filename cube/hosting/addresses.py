@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Iterator
 
 import psutil
 
 from cube.serving import Listen
+from cube.serving.listening import is_loopback
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
+_INNER = ("docker", "br-", "veth", "virbr")
 _FAR = ("192.0.2.1", 9)  # an address for documentation: whatever is the way to it leads outwards
 
 
@@ -27,12 +30,7 @@ def names(listen: Listen, advertised: tuple[str, ...]) -> tuple[str, ...]:
     found = [*advertised, *_LOCAL, socket.gethostname(), listen.host]
     if listen.is_anywhere:
         found.remove(listen.host)
-        for addresses in psutil.net_if_addrs().values():
-            found += [
-                a.address.partition("%")[0]
-                for a in addresses
-                if a.family in (socket.AF_INET, socket.AF_INET6)
-            ]
+        found += _of_interfaces(socket.AF_INET, socket.AF_INET6)
     return tuple(dict.fromkeys(found))
 
 
@@ -49,4 +47,13 @@ def outward(listen: Listen, towards: tuple[str, int] = _FAR) -> str:
             probe.connect(towards)
             return str(probe.getsockname()[0])
     except OSError:
-        return ""
+        return next(_of_interfaces(socket.AF_INET), "")  # no way there now: what this machine has
+
+
+def _of_interfaces(*families: int) -> Iterator[str]:
+    """The addresses of this machine, those of the links between its containers left out."""
+    for name, addresses in psutil.net_if_addrs().items():
+        for address in addresses:
+            text = address.address.partition("%")[0]
+            if address.family in families and not name.startswith(_INNER) and not is_loopback(text):
+                yield text

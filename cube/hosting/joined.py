@@ -11,6 +11,7 @@ Owns the layout and how a machine joins.
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,18 +119,17 @@ def join(directory: WorkerDir, node: str, at: ManagerAt, token: JoinToken) -> Ma
     """
     joining = Joining(directory.identity_path, node)
     kept = joining.identity()
-    first = Line(at.users, first_contact())
-    authority = token.pinned(first.call("GET", "/v1/authority").decode("ascii", "replace"))
-    first.close()
+    with closing(Line(at.users, first_contact())) as first:
+        told = first.call("GET", "/v1/authority")
+    authority = token.pinned(told.decode("ascii", "replace"))
     if kept is not None and kept.authority != authority:
         raise TrustError(
             f"{directory.path} belongs to a node of another cluster.\n"
             "Choose another directory with --state-dir; or remove that one."
         )
-    line = Line(at.users, to_manager(authority))
     body = {"node": node, "request": joining.request(), "secret": token.secret}
-    answer = json.loads(line.call("POST", "/v1/join", json.dumps(body)))
-    line.close()
+    with closing(Line(at.users, to_manager(authority))) as line:
+        answer = json.loads(line.call("POST", "/v1/join", json.dumps(body)))
     joining.joined(answer["certificate"], authority, answer["secret"])
     found = ManagerAt(at.host, at.port, answer["machines_port"])
     directory.write_manager(found)

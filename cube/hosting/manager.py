@@ -21,6 +21,7 @@ from cube.api.known import KnownAccess
 from cube.api.machines import Machines
 from cube.cluster import explained
 from cube.hosting.addresses import names, outward
+from cube.hosting.renewing import Renewing, reload
 from cube.manager import Manager, ManagerOptions
 from cube.messages import MANAGER, SCHEDULER, CreateToken
 from cube.policies import make_policy
@@ -32,7 +33,7 @@ from cube.serving.listening import host_port
 from cube.serving.streams import Bell
 from cube.state_dir import StateDir, replace_file
 from cube.store import SqliteStore
-from cube.trust import Authority, Identity, JoinToken
+from cube.trust import Authority, JoinToken
 from cube.trust.contexts import machines_listener, manager_to_node, users_listener
 from cube.world import World
 
@@ -112,7 +113,7 @@ class ManagerHost:
         closing.callback(users.close)
         nodes = place.for_nodes.bind("--listen-nodes")
         closing.callback(nodes.close)
-        authority, identity = self._identify()
+        self._authority = authority = self._identify()
         recorder = None
         if place.record is not None:
             recorder = Recorder(place.record)
@@ -123,9 +124,11 @@ class ManagerHost:
         bell = Bell()
         self.world.on_saved(bell.ring)
         trust = Trust(self.cluster, authority, nodes.getsockname()[1])
-        workers = Workers(
-            self.world, self.cluster, manager_to_node(self.state.manager_path, identity.authority)
-        )
+        path, ca = self.state.manager_path, authority.certificate
+        to_users, to_machines = users_listener(path), machines_listener(path, ca)
+        to_workers = manager_to_node(path, ca)
+        self._contexts = (to_users, to_machines, to_workers)
+        workers = Workers(self.world, self.cluster, to_workers)
         closing.callback(workers.close)
         self.backend = Backend(self.world, store, workers, bell)
         access = KnownAccess(self.backend, lambda word: workers.keep_only(word.node_keys))
@@ -133,14 +136,14 @@ class ManagerHost:
         machines = ServerThread(
             Machines(self.world, access, workers, trust).app(),
             nodes,
-            machines_listener(self.state.manager_path, identity.authority),
+            to_machines,
             idle_seconds=IDLE_SECONDS,
             name="cube-machines",
         )
         machines.start()
         closing.callback(machines.stop)
         app = make_app(self.backend, self.token, access, trust)
-        server = ServerThread(app, users, users_listener(self.state.manager_path))
+        server = ServerThread(app, users, to_users)
         server.start()
         closing.callback(server.stop)
         closing.callback(bell.close)
@@ -149,18 +152,30 @@ class ManagerHost:
         self.url = f"https://{host_port(host, server.port)}"
         self.state.write_address(self.url)
         closing.callback(self.state.remove_address)
+        closing.callback(Renewing(lambda: self.renew(time.time())).close)
         if "cluster" not in known:
             self.first_join = self._first_token(authority)
 
-    def _identify(self) -> tuple[Authority, Identity]:
-        """The authority and what it says of us; both made if they are not there."""
-        state, place, now = self.state, self.place, time.time()
-        authority = Authority(state.authority_path, self.cluster, now)
-        replace_file(state.certificate_path, authority.pem)
-        advertised = (place.advertise,) if place.advertise else ()
-        return authority, authority.manager(
-            state.manager_path, names(place.listen, advertised), now
-        )
+    def renew(self, now: float) -> None:
+        """Have a new certificate if the present one is due.
+
+        Raises:
+            TrustError: it cannot be kept.
+        """
+        self._certify(self._authority, now)
+        reload(self.state.manager_path, self._contexts)
+
+    def _identify(self) -> Authority:
+        """The authority, and what it says of us; both are made if they are not there."""
+        now = time.time()
+        authority = Authority(self.state.authority_path, self.cluster, now)
+        replace_file(self.state.certificate_path, authority.pem)
+        self._certify(authority, now)
+        return authority
+
+    def _certify(self, authority: Authority, now: float) -> None:
+        advertised = (self.place.advertise,) if self.place.advertise else ()
+        authority.manager(self.state.manager_path, names(self.place.listen, advertised), now)
 
     def _start_cores(self, store: SqliteStore) -> None:
         policy, cluster = self.place.policy, self.cluster

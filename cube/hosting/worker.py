@@ -7,7 +7,9 @@ stops, and is adopted when it starts again.
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+import ssl
+import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from cube.engine.simulated import SimulatedEngine
 from cube.hosting.addresses import machine_name, outward
 from cube.hosting.failures import ClusterError, explained
 from cube.hosting.joined import JoinError, ManagerAt, WorkerDir, join
+from cube.hosting.renewing import Renewing, reload
 from cube.messages import MANAGER, NodeInfo, Report, engine_name, worker_name
 from cube.remote import Courier, Line, Refused, Unreachable
 from cube.serving import Listen, ServerThread
@@ -97,9 +100,9 @@ class WorkerHost:
         self.stop()
 
     def _start(self) -> None:
-        place, closing = self.place, self._open
+        place, at_end = self.place, self._open
         StateDir(self.directory.path).prepare()
-        closing.callback(FileLock(self.directory.lock_path).release)
+        at_end.callback(FileLock(self.directory.lock_path).release)
         at = ManagerAt.parse(place.join) if place.join else self.directory.manager()
         if at is None:
             raise JoinError(
@@ -110,25 +113,30 @@ class WorkerHost:
             )
         listen = place.listen or Listen("127.0.0.1" if is_loopback(at.host) else "0.0.0.0", PORT)
         bound = listen.bind()
-        closing.callback(bound.close)
+        at_end.callback(bound.close)
         at, identity = self._identify(at)
         host = place.advertise or outward(listen, (at.host, at.port))
         self.address = host_port(host, bound.getsockname()[1]) if host else ""
         self.world = World()
-        closing.callback(self.world.stop)
-        self._start_courier(at, identity)
+        at_end.callback(self.world.stop)
+        path, ca = self.directory.identity_path, identity.authority
+        to_me, to_manager = machines_listener(path, ca), node_to_manager(path, ca)
+        self._contexts = (to_me, to_manager)
+        self._at, self._secret = at, identity.secret
+        self._start_courier(to_manager)
         self._start_engine()
         self.world.start_core(worker_name(self.node), lambda life: Worker(self.node, self.cluster))
         bell = Bell()
         server = ServerThread(
             make_worker_app(self.world, self.cluster, self.node, self.engine, bell),
             bound,
-            machines_listener(self.directory.identity_path, identity.authority),
+            to_me,
             idle_seconds=IDLE_SECONDS,
         )
         server.start()
-        closing.callback(server.stop)
-        closing.callback(bell.close)
+        at_end.callback(server.stop)
+        at_end.callback(bell.close)
+        at_end.callback(Renewing(lambda: self.renew(time.time())).close)
 
     def _identify(self, at: ManagerAt) -> tuple[ManagerAt, Identity]:
         """Who we are, and where the manager speaks with nodes; joins where a token is given.
@@ -165,11 +173,30 @@ class WorkerHost:
             at = ManagerAt(at.host, at.port, known.machines_port if known else at.port + 1)
         return at, identity
 
-    def _start_courier(self, at: ManagerAt, identity: Identity) -> None:
-        context = node_to_manager(self.directory.identity_path, identity.authority)
+    def renew(self, now: float) -> None:
+        """Ask for a new certificate if the present one is due.
+
+        Raises:
+            Unreachable: the manager does not answer.
+            Refused: it does, and will not.
+            TrustError: what it answered cannot be used, or kept.
+        """
+        joining = Joining(self.directory.identity_path, self.node)
+        identity = joining.identity()
+        if identity is None or not identity.renewal_due(now):
+            return
+        with closing(self._line(self._contexts[1])) as line:
+            answer = line.call("POST", f"/v1/nodes/{self.node}/certificate", joining.request())
+        joining.renewed(answer.decode("ascii", "replace"))
+        reload(self.directory.identity_path, self._contexts)
+
+    def _line(self, context: ssl.SSLContext) -> Line:
+        """A new line to the manager."""
         check = partial(expect, cluster=self.cluster)
-        way = _Reporting(self.node, Line(at.machines, context, check, identity.secret))
-        courier = Courier("the manager", way, _is_whole)
+        return Line(self._at.machines, context, check, self._secret)
+
+    def _start_courier(self, context: ssl.SSLContext) -> None:
+        courier = Courier("the manager", _Reporting(self.node, self._line(context)), _is_whole)
         self.world.connect(MANAGER, courier.carry)
         self._open.callback(courier.close)
 

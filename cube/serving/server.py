@@ -11,6 +11,7 @@ import ssl
 import threading
 from typing import Final
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cube.serving.listening import host_port
 
 GRACE_SECONDS = 3  # for requests under way when the server stops
-HANDSHAKE_SECONDS = 10
+REQUEST_SECONDS = 30.0  # until a request is there as a whole
 PEER: Final = "peer_certificate"  # in a request's state: DER, as TLS has checked it
 
 
@@ -70,16 +71,39 @@ class ServerThread:
 
 
 class _Protocol(H11Protocol):
-    """Tells the application whose certificate the other end has shown; ends without waiting."""
+    """Tells whose certificate the other end has shown; waits for nobody who is slow."""
+
+    _deadline: asyncio.TimerHandle | None = None  # for the request that is being received
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if connection is not None and connection.context.verify_mode is ssl.CERT_REQUIRED:
             self.app_state = {**self.app_state, PEER: connection.getpeercert(binary_form=True)}
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        self._expect()
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE and self.conn.their_state is not h11.SEND_BODY:
+            self._forget()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """The server stops: a connection at rest is cut, as its other end need not answer."""
         super().shutdown()
         if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
+
+    def _expect(self) -> None:
+        """Whoever has not said all of a request by then is cut off."""
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _forget(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
