@@ -19,6 +19,7 @@ from cube.cli import (
     following,
     hosting,
     looking,
+    machines,
     operating,
     planning,
     revising,
@@ -74,7 +75,7 @@ def cube() -> None:
     """
 
 
-cube.add_section("Start", hosting.dev, demo.demo, doctor.doctor)
+cube.add_section("Start", hosting.dev, machines.manager, machines.worker, demo.demo, doctor.doctor)
 cube.add_section(
     "Run jobs",
     running.run,
