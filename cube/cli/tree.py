@@ -25,6 +25,7 @@ from cube.cli import (
     running,
     shell,
     tokens,
+    trying,
 )
 from cube.cli.exec import run_exec
 from cube.cli.exits import ReaderLeft
@@ -95,6 +96,6 @@ cube.add_section(
     following.events,
     explaining.explain,
 )
-cube.add_section("Plan", planning.plan, files.validate, files.schema)
+cube.add_section("Plan", planning.plan, trying.snapshot, files.validate, files.schema)
 cube.add_section("Look after the cluster", operating.node, tokens.token, changing.recover)
 cube.add_section("The command itself", shell.completion, shell.version)

@@ -242,6 +242,8 @@ class Manager:
             tuple((v.name, v.node) for v in ledger.volumes.values()),
             unknown,
             self._note(len(unknown)),
+            self._options.reports_per_second,
+            self._options.queue,
         )
 
     def queued(self) -> int:

@@ -389,6 +389,7 @@ class Nodes:
             self._ledger.mark_of(entry.name).deadline,
             entry.machine,
             entry.usage,
+            entry.engine_error,
         )
 
 
