@@ -51,6 +51,9 @@ EXITS = {
     "token ls": _with(),
     "token rm": _with(ExitCode.NOT_FOUND),
     "recover": _with(ExitCode.NOT_FOUND, ExitCode.UNHEALTHY),
+    "store backup": (*_LOCAL, ExitCode.NOT_FOUND, ExitCode.CONFLICT),
+    "store restore": (*_LOCAL, ExitCode.CONFLICT),
+    "store check": (*_LOCAL, ExitCode.NOT_FOUND),
     "completion": _LOCAL,
     "version": _LOCAL,
 }

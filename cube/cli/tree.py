@@ -24,6 +24,7 @@ from cube.cli import (
     revising,
     running,
     shell,
+    storing,
     tokens,
     trying,
 )
@@ -97,5 +98,7 @@ cube.add_section(
     explaining.explain,
 )
 cube.add_section("Plan", planning.plan, trying.snapshot, files.validate, files.schema)
-cube.add_section("Look after the cluster", operating.node, tokens.token, changing.recover)
+cube.add_section(
+    "Look after the cluster", operating.node, tokens.token, changing.recover, storing.store
+)
 cube.add_section("The command itself", shell.completion, shell.version)

@@ -97,7 +97,7 @@ def test_completion_is_a_script_of_that_shell(shell, capsys):
 def test_completion_of_commands():
     words = {"COMP_WORDS": "cube st", "COMP_CWORD": "1", "_CUBE_COMPLETE": "bash_complete"}
     done = python("from cube.cli import main; main([])", **words)
-    assert sorted(done.stdout.split()) == ["plain,status", "plain,stop"]
+    assert sorted(done.stdout.split()) == ["plain,status", "plain,stop", "plain,store"]
 
 
 def test_completion_of_targets_is_silent_without_a_manager(tmp_path):
