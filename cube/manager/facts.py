@@ -104,15 +104,15 @@ def _order(fact: Fact) -> tuple[int, int]:
 
 def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     """A task of a node that was lost is still there and has no replacement yet: believe it."""
-    if task.lost_on != report.node or _order(fact) < (task.restart, task.phase):
-        return
-    if fact.phase is Phase.ENDED:
-        if fact.final:  # nothing comes back, whatever a report that is late still tells
-            ledger.amend(task, lost_on="")
-        return
     row = ledger.fleet.row_of(report.node)
-    if row is None or not ledger.fleet.has_room(row, ledger.demand(task), task.gpus):
-        return  # its place was given to others before it was heard of: it is placed anew
+    if row is None or task.lost_on != report.node or _order(fact) < (task.restart, task.phase):
+        return
+    has_room = ledger.fleet.has_room(row, ledger.demand(task), task.gpus)
+    if fact.phase is Phase.ENDED or not has_room:
+        # Over, or its place was given to others meanwhile. The next Assign omits it, so no report
+        # from before may bring it back: it is placed anew.
+        ledger.amend(task, lost_on="")
+        return
     mark("returned-task-believed")
     back = ledger.move(task, TaskEvent.PLACED, node=report.node, reason="")
     ledger.task_event("task.returned", f"{task.id} is still on {report.node}", back)

@@ -386,6 +386,7 @@ class Worker:
         for item in listed.found:
             if adopt(self._held, item):
                 self._telling.changed((item.key.uid, item.key.attempt))
+        for item in listed.found:
             if item.running and self._find(item.key) is None:  # a newer run took its place
                 self._send(self._engine, Kill(item.key, item.stop_grace_seconds))
         self._learn()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from cube.messages import (
     EngineDown,
     Exited,
@@ -119,6 +121,16 @@ def test_older_run_that_is_still_there_is_killed() -> None:
     newer = Found(RunKey(UID, 1, 1), True, size=SIZE)
     listed = Listed((Found(KEY, True, size=SIZE), newer), INFO)
     assert Send(ENGINE, Kill(KEY, 10.0)) in driver.tell(listed, 7.0)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_runs_that_a_new_worker_finds_the_older_is_killed(order: int) -> None:
+    newer = RunKey(UID, 1, 1)
+    found = (Found(KEY, True, size=SIZE), Found(newer, True, size=SIZE))
+    driver = Driver()
+    driver.tell(Wake(1))
+    kills = [s for s in driver.tell(Listed(found[::order], INFO)) if isinstance(s.message, Kill)]
+    assert kills == [Send(ENGINE, Kill(KEY, 10.0))]
 
 
 def test_restart_that_fell_due_while_the_engine_was_away_is_made_up_for() -> None:
