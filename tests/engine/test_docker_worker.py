@@ -18,7 +18,7 @@ from cube.spec import JobSpec, TaskSpec
 from tests.hosting.hosts import alive, client_of, manager_at
 from tests.waiting import wait
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker_api")]
 SLEEP = TaskSpec("web", "busybox:latest", command=("sleep", "1000"), instances=2, cpu_milli=10)
 
 
@@ -42,9 +42,8 @@ def running(client: Client) -> list[str]:
     return sorted(t["container"] for t in client.tasks() if t["state"] == "running")
 
 
-def test_killed_worker_finds_its_containers_again(docker_api, tmp_path) -> None:
+def test_killed_worker_finds_its_containers_again(tmp_path) -> None:
     with manager_at(tmp_path / "manager") as manager, client_of(manager) as client:
-        url = docker_api.base_url
         try:
             listen = ("--listen", "127.0.0.1:0")
             join = ("--join", manager.url, "--token", manager.first_join, "--name", "one")
