@@ -6,6 +6,7 @@ stops, and is adopted when it starts again.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from collections.abc import Iterator
@@ -33,11 +34,14 @@ from cube.store.lock import FileLock
 from cube.trust import Joining, TrustError
 from cube.trust.contexts import expect, machines_listener, node_to_manager
 from cube.worker import Worker
-from cube.worker_api import make_worker_app
+from cube.worker_api import Told, make_worker_app
 from cube.world import World
+
+log = logging.getLogger("cube")
 
 PORT = 7462
 IDLE_SECONDS = 120
+SKEW_SECONDS = 120.0  # beyond, people are misled by times that they compare
 SIMULATED_SIZE = (4000, 8192, 65536)
 
 
@@ -70,6 +74,7 @@ class WorkerHost:
         self.address = ""  # where the manager reaches it
         self.engine: Engine | None = None  # None: simulated
         self.warning = ""  # of the start
+        self._told = Told()
         self._open = ExitStack()
 
     def start(self) -> None:
@@ -142,7 +147,7 @@ class WorkerHost:
         self.world.start_core(worker_name(self.node), lambda life: Worker(self.node, self.cluster))
         bell = Bell()
         server = ServerThread(
-            make_worker_app(self.world, self.cluster, self.node, self.engine, bell),
+            make_worker_app(self.world, self.cluster, self.node, self.engine, self._told, bell),
             bound,
             to_me,
             idle_seconds=IDLE_SECONDS,
@@ -176,7 +181,12 @@ class WorkerHost:
 
     def _start_courier(self, context: ssl.SSLContext) -> None:
         courier = Courier("the manager", _Reporting(self.node, self._line(context)), _is_whole)
-        self.world.connect(MANAGER, courier.carry)
+
+        def carry(message: Any) -> None:
+            self._told.see(message)
+            courier.carry(message)
+
+        self.world.connect(MANAGER, carry)
         self._open.callback(courier.close)
 
     def _start_engine(self) -> None:
@@ -219,14 +229,31 @@ class _Reporting:
     def __init__(self, node: str, line: Line) -> None:
         self._path = f"/v1/nodes/{node}/reports"
         self._line = line
+        self._clock = ""  # what was said of it last
 
     def bring(self, message: Any) -> None:
         """Take one report there."""
         self._line.call("POST", self._path, dumps(message))
+        said = of_clocks(self._line.skew_seconds)
+        if said != self._clock:
+            self._clock = said
+            log.warning("%s", said or "the clocks of this machine and the manager's agree again")
 
     def close(self) -> None:
         """Hang up."""
         self._line.close()
+
+
+def of_clocks(ahead_seconds: float) -> str:
+    """What is wrong with this machine's clock or the manager's; "" if they agree well enough."""
+    if abs(ahead_seconds) < SKEW_SECONDS:
+        return ""
+    minutes = round(abs(ahead_seconds) / 60)
+    side = "ahead of" if ahead_seconds > 0 else "behind"
+    return (
+        f"this machine's clock is {minutes} min {side} the manager's: set both by a time server."
+        " Leases do not depend on that; times in tables, and certificates, do"
+    )
 
 
 def _is_whole(message: Any) -> bool:
