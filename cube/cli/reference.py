@@ -23,6 +23,10 @@ EXITS = {
     "dev": (*_LOCAL, ExitCode.CONFLICT, ExitCode.NOT_ALLOWED, ExitCode.INTERRUPTED),
     "manager": (*_LOCAL, ExitCode.CONFLICT, ExitCode.NOT_ALLOWED, ExitCode.INTERRUPTED),
     "worker": _with(ExitCode.CONFLICT),
+    "manager install": _with(),
+    "manager uninstall": (*_LOCAL, ExitCode.NOT_FOUND, ExitCode.NOT_ALLOWED),
+    "worker install": _with(ExitCode.CONFLICT),
+    "worker uninstall": (*_LOCAL, ExitCode.NOT_FOUND, ExitCode.NOT_ALLOWED),
     "demo": (*_LOCAL, ExitCode.UNHEALTHY, ExitCode.INTERRUPTED),
     "doctor": _LOCAL,
     "run": _with(ExitCode.UNPLACED, ExitCode.UNHEALTHY, ExitCode.CONFLICT),
@@ -101,6 +105,8 @@ def _sections() -> Iterator[str]:
 def leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     """The commands that do something, below and including this one, with their full names."""
     if isinstance(command, click.Group):
+        if command.invoke_without_command:
+            yield path, command
         for name, below in command.commands.items():
             yield from leaves(below, f"{path} {name}")
     else:

@@ -19,7 +19,7 @@ from cube.cli import (
     following,
     hosting,
     looking,
-    machines,
+    manager,
     operating,
     planning,
     revising,
@@ -28,6 +28,7 @@ from cube.cli import (
     storing,
     tokens,
     trying,
+    worker,
 )
 from cube.cli.exec import run_exec
 from cube.cli.exits import ReaderLeft
@@ -77,7 +78,7 @@ def cube() -> None:
     """
 
 
-cube.add_section("Start", hosting.dev, machines.manager, machines.worker, demo.demo, doctor.doctor)
+cube.add_section("Start", hosting.dev, manager.manager, worker.worker, demo.demo, doctor.doctor)
 cube.add_section(
     "Run jobs",
     running.run,

@@ -11,16 +11,20 @@ Owns the layout and how a machine joins.
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cube.remote.line import Line, Place
+from cube.hosting.addresses import machine_name
+from cube.remote.line import Line, Place, Refused, Unreachable
 from cube.state_dir import replace_file
 from cube.trust import Identity, Joining, JoinToken, TrustError, party_of
 from cube.trust.contexts import first_contact, to_manager
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 class JoinError(Exception):
@@ -109,7 +113,67 @@ class WorkerDir:
         replace_file(self.path / "manager", json.dumps(asdict(at)) + "\n")
 
 
-def join(directory: WorkerDir, node: str, at: ManagerAt, token: JoinToken) -> ManagerAt:
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a machine is in a cluster."""
+
+    node: str
+    cluster: str
+    at: ManagerAt
+    identity: Identity
+    warning: str = ""  # why it could not join anew, if it could not
+
+
+def become(directory: WorkerDir, url: str, token: str, name: str) -> Membership:
+    """Be the node that this machine is, or join where a token is given.
+
+    A machine that has joined before goes on as what it is if it cannot join anew: its token may
+    have expired since, or the manager be away.
+
+    Args:
+        directory: the node's.
+        url: of the manager; "": as it was before.
+        token: a join token, or "".
+        name: of the node; "": as before, else that of the machine.
+
+    Raises:
+        JoinError: this machine is no node, and is not told how to become one.
+        TrustError: somebody else answers there, or our identity is another's.
+        Unreachable: nobody answers.
+        Refused: the manager said no.
+    """
+    known, kept = directory.manager(), directory.name()
+    at = ManagerAt.parse(url) if url else known
+    if at is None:
+        raise JoinError(
+            f"This machine has not joined a cluster: {directory.path} holds no node.\n"
+            "Join one: cube worker --join https://HOST:PORT --token TOKEN. The manager prints"
+            " that line; cube token create NAME --join makes another token.",
+            2,
+        )
+    node, warning = name or kept or machine_name(), ""
+    if not NAME.fullmatch(node):
+        text = f"A node cannot be called {node!r}.\nChoose its name with --name, of a-z, 0-9 and -."
+        raise JoinError(text, 2)
+    if token:
+        try:
+            at = _join(directory, node, at, JoinToken.parse(token))
+        except (Refused, Unreachable) as error:
+            if kept != node:
+                raise
+            warning = f"{error} It goes on as the node that it is."
+    identity = Joining(directory.identity_path, node).identity()
+    party = None if identity is None else party_of(identity.certificate)
+    if identity is None or party is None:
+        text = "This machine has not joined that cluster.\nGive the token too: --token TOKEN."
+        raise JoinError(text, 2)
+    if not at.machines_port:
+        at = replace(at, machines_port=known.machines_port if known else at.port + 1)
+    directory.write_manager(at)
+    return Membership(node, party.cluster, at, identity, warning)
+
+
+def _join(directory: WorkerDir, node: str, at: ManagerAt, token: JoinToken) -> ManagerAt:
     """Become a node, or the same one again; says where the manager speaks with nodes.
 
     Raises:
@@ -131,6 +195,4 @@ def join(directory: WorkerDir, node: str, at: ManagerAt, token: JoinToken) -> Ma
     with closing(Line(at.users, to_manager(authority))) as line:
         answer = json.loads(line.call("POST", "/v1/join", json.dumps(body)))
     joining.joined(answer["certificate"], authority, answer["secret"])
-    found = ManagerAt(at.host, at.port, answer["machines_port"])
-    directory.write_manager(found)
-    return found
+    return ManagerAt(at.host, at.port, answer["machines_port"])

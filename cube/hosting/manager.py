@@ -52,6 +52,7 @@ class ManagerPlace:
     advertise: str = ""  # a name for the manager that machines and users know; "": found out
     policy: str = "epvm"
     record: Path | None = None
+    invite: bool = True  # make a join token at the first start of all
 
     @property
     def for_nodes(self) -> Listen:
@@ -153,7 +154,7 @@ class ManagerHost:
         self.state.write_address(self.url)
         closing.callback(self.state.remove_address)
         closing.callback(Renewing(lambda: self.renew(time.time())).close)
-        if "cluster" not in known:
+        if place.invite and "cluster" not in known:
             self.first_join = self._first_token(authority)
 
     def renew(self, now: float) -> None:

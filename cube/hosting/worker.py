@@ -6,10 +6,11 @@ stops, and is adopted when it starts again.
 
 from __future__ import annotations
 
-import re
+import logging
 import ssl
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,9 @@ from cube.codec import dumps
 from cube.engine import Emit, Engine, make_engine
 from cube.engine.capacity import WHOLE, Reserve, Share
 from cube.engine.simulated import SimulatedEngine
-from cube.hosting.addresses import machine_name, outward
+from cube.hosting.addresses import outward
 from cube.hosting.failures import ClusterError, explained
-from cube.hosting.joined import JoinError, ManagerAt, WorkerDir, join
+from cube.hosting.joined import JoinError, Membership, WorkerDir, become
 from cube.hosting.renewing import Renewing, reload
 from cube.messages import MANAGER, NodeInfo, Report, engine_name, worker_name
 from cube.remote import Courier, Line, Refused, Unreachable
@@ -30,15 +31,17 @@ from cube.serving.listening import host_port, is_loopback
 from cube.serving.streams import Bell
 from cube.state_dir import StateDir
 from cube.store.lock import FileLock
-from cube.trust import Identity, Joining, JoinToken, TrustError, party_of
+from cube.trust import Joining, TrustError
 from cube.trust.contexts import expect, machines_listener, node_to_manager
 from cube.worker import Worker
-from cube.worker_api import make_worker_app
+from cube.worker_api import Told, make_worker_app
 from cube.world import World
 
+log = logging.getLogger("cube")
+
 PORT = 7462
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 IDLE_SECONDS = 120
+SKEW_SECONDS = 120.0  # beyond, people are misled by times that they compare
 SIMULATED_SIZE = (4000, 8192, 65536)
 
 
@@ -70,7 +73,8 @@ class WorkerHost:
         self.cluster = ""
         self.address = ""  # where the manager reaches it
         self.engine: Engine | None = None  # None: simulated
-        self.warnings: list[str] = []  # of the start
+        self.warning = ""  # of the start
+        self._told = Told()
         self._open = ExitStack()
 
     def start(self) -> None:
@@ -79,14 +83,18 @@ class WorkerHost:
         Raises:
             ClusterError: something is in the way; nothing is left half started.
         """
-        try:
+        with self._explaining():
             self._start()
-        except BaseException as error:  # Ctrl-C too leaves nothing half started
-            self._open.close()
-            known = _explained(error)
-            if known is None:
-                raise
-            raise known from error
+
+    def join(self) -> None:
+        """Join if that is still to be done, and start nothing.
+
+        Raises:
+            ClusterError: something is in the way.
+        """
+        with self._explaining():
+            self._become()
+        self._open.close()
 
     def stop(self) -> None:
         """Stop all. What it runs goes on."""
@@ -99,22 +107,33 @@ class WorkerHost:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:  # Ctrl-C too leaves nothing half started
+            self._open.close()
+            known = _explained(error)
+            if known is None:
+                raise
+            raise known from error
+
+    def _become(self) -> Membership:
+        """Be the node of this directory, and nobody else meanwhile."""
+        place = self.place
+        StateDir(self.directory.path).prepare()
+        self._open.callback(FileLock(self.directory.lock_path).release)
+        made = become(self.directory, place.join, place.token, place.name)
+        self.node, self.cluster, self.warning = made.node, made.cluster, made.warning
+        return made
+
     def _start(self) -> None:
         place, at_end = self.place, self._open
-        StateDir(self.directory.path).prepare()
-        at_end.callback(FileLock(self.directory.lock_path).release)
-        at = ManagerAt.parse(place.join) if place.join else self.directory.manager()
-        if at is None:
-            raise JoinError(
-                f"This machine has not joined a cluster: {self.directory.path} holds no node.\n"
-                "Join one: cube worker --join https://HOST:PORT --token TOKEN. The manager prints"
-                " that line; cube token create NAME --join makes another token.",
-                2,
-            )
+        member = self._become()
+        at, identity = member.at, member.identity
         listen = place.listen or Listen("127.0.0.1" if is_loopback(at.host) else "0.0.0.0", PORT)
         bound = listen.bind()
         at_end.callback(bound.close)
-        at, identity = self._identify(at)
         host = place.advertise or outward(listen, (at.host, at.port))
         self.address = host_port(host, bound.getsockname()[1]) if host else ""
         self.world = World()
@@ -128,7 +147,7 @@ class WorkerHost:
         self.world.start_core(worker_name(self.node), lambda life: Worker(self.node, self.cluster))
         bell = Bell()
         server = ServerThread(
-            make_worker_app(self.world, self.cluster, self.node, self.engine, bell),
+            make_worker_app(self.world, self.cluster, self.node, self.engine, self._told, bell),
             bound,
             to_me,
             idle_seconds=IDLE_SECONDS,
@@ -137,41 +156,6 @@ class WorkerHost:
         at_end.callback(server.stop)
         at_end.callback(bell.close)
         at_end.callback(Renewing(lambda: self.renew(time.time())).close)
-
-    def _identify(self, at: ManagerAt) -> tuple[ManagerAt, Identity]:
-        """Who we are, and where the manager speaks with nodes; joins where a token is given.
-
-        A machine that has joined before goes on as what it is if it cannot join anew: its token
-        may have expired since, or the manager be away.
-        """
-        kept = self.directory.name()
-        self.node = self.place.name or kept or machine_name()
-        if not NAME.fullmatch(self.node):
-            raise JoinError(
-                f"A node cannot be called {self.node!r}.\nChoose its name with --name, of"
-                " a to z, 0 to 9 and -.",
-                2,
-            )
-        if self.place.token:
-            token = JoinToken.parse(self.place.token)
-            try:
-                at = join(self.directory, self.node, at, token)
-            except (Refused, Unreachable) as error:
-                if kept != self.node:
-                    raise
-                self.warnings.append(f"{error} It goes on as the node that it is.")
-        identity = Joining(self.directory.identity_path, self.node).identity()
-        if identity is None:
-            raise JoinError(
-                "This machine has not joined that cluster.\nGive the token too: --token TOKEN.", 2
-            )
-        party = party_of(identity.certificate)
-        assert party is not None
-        self.cluster = party.cluster
-        if not at.machines_port:
-            known = self.directory.manager()
-            at = ManagerAt(at.host, at.port, known.machines_port if known else at.port + 1)
-        return at, identity
 
     def renew(self, now: float) -> None:
         """Ask for a new certificate if the present one is due.
@@ -197,7 +181,12 @@ class WorkerHost:
 
     def _start_courier(self, context: ssl.SSLContext) -> None:
         courier = Courier("the manager", _Reporting(self.node, self._line(context)), _is_whole)
-        self.world.connect(MANAGER, courier.carry)
+
+        def carry(message: Any) -> None:
+            self._told.see(message)
+            courier.carry(message)
+
+        self.world.connect(MANAGER, carry)
         self._open.callback(courier.close)
 
     def _start_engine(self) -> None:
@@ -240,14 +229,31 @@ class _Reporting:
     def __init__(self, node: str, line: Line) -> None:
         self._path = f"/v1/nodes/{node}/reports"
         self._line = line
+        self._clock = ""  # what was said of it last
 
     def bring(self, message: Any) -> None:
         """Take one report there."""
         self._line.call("POST", self._path, dumps(message))
+        said = of_clocks(self._line.skew_seconds)
+        if said != self._clock:
+            self._clock = said
+            log.warning("%s", said or "the clocks of this machine and the manager's agree again")
 
     def close(self) -> None:
         """Hang up."""
         self._line.close()
+
+
+def of_clocks(ahead_seconds: float) -> str:
+    """What is wrong with this machine's clock or the manager's; "" if they agree well enough."""
+    if abs(ahead_seconds) < SKEW_SECONDS:
+        return ""
+    minutes = round(abs(ahead_seconds) / 60)
+    side = "ahead of" if ahead_seconds > 0 else "behind"
+    return (
+        f"this machine's clock is {minutes} min {side} the manager's: set both by a time server."
+        " Leases do not depend on that; times in tables, and certificates, do"
+    )
 
 
 def _is_whole(message: Any) -> bool:

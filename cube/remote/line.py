@@ -10,9 +10,11 @@ import http.client
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
 from typing import TypeVar
 
 from cube import __version__
@@ -84,6 +86,7 @@ class Line:
         if secret:
             self._headers["Authorization"] = f"Bearer {secret}"
         self._open: http.client.HTTPSConnection | None = None
+        self.skew_seconds = 0.0  # our clock against theirs, at the newest answer
 
     def call(self, method: str, path: str, body: str | bytes | None = None) -> bytes:
         """The answer's body. The request may arrive twice.
@@ -107,6 +110,7 @@ class Line:
         """
         response = self._first(method, path, body)
         try:
+            self.skew_seconds = ahead_seconds(response.headers.get("Date", ""), time.time())
             if response.status >= 400:
                 raise _refusal(response.status, self._reading(response.read))
             why = mismatch(response.headers.get(HEADER, ""))
@@ -187,6 +191,12 @@ class Line:
             remedy = "Start the manager with --advertise and the name that machines use for it."
             return Refused(495, what, remedy)
         return Refused(495, what, "Another cluster's manager, or another program, answers there.")
+
+
+def ahead_seconds(date: str, now: float) -> float:
+    """How far a clock that shows `now` is ahead of what an answer tells; 0 if it tells nothing."""
+    told = parsedate_tz(date)
+    return 0.0 if told is None else now - mktime_tz(told)
 
 
 def stay(connection: socket.socket) -> None:

@@ -5,5 +5,6 @@ routes; an assignment goes to the worker as it is, output and commands to its en
 """
 
 from cube.worker_api.app import make_worker_app
+from cube.worker_api.state import Told
 
-__all__ = ["make_worker_app"]
+__all__ = ["Told", "make_worker_app"]

@@ -21,6 +21,7 @@ from cube.serving import PEER
 from cube.serving.door import Door, problem_response
 from cube.serving.streams import Bell
 from cube.trust import Party, Role, party_of
+from cube.worker_api.state import Told
 from cube.worker_api.tasks import TaskRoutes
 from cube.world import World
 
@@ -28,7 +29,7 @@ MAX_ASSIGNMENT_BYTES = 64 << 20
 
 
 def make_worker_app(
-    world: World, cluster: str, node: str, engine: TaskIO | None, bell: Bell
+    world: World, cluster: str, node: str, engine: TaskIO | None, told: Told, bell: Bell
 ) -> Starlette:
     """The application of one node's worker.
 
@@ -37,6 +38,7 @@ def make_worker_app(
         cluster: whose manager is let in.
         node: its name.
         engine: what runs its tasks; None: nothing does, it is simulated.
+        told: what the worker tells of itself.
         bell: ends what lasts when it is closed.
     """
 
@@ -52,12 +54,13 @@ def make_worker_app(
         return Response(status_code=204)
 
     guarded = [Route("/v1/assignment", assignment, methods=["PUT"])]
-    guarded += TaskRoutes(engine, bell).routes()
-    manager = Party(cluster, Role.MANAGER)
+    guarded += [*told.routes(), *TaskRoutes(engine, bell).routes()]
+    manager, itself = Party(cluster, Role.MANAGER), Party(cluster, Role.NODE, node)
     return Starlette(
         routes=[
             Route("/v1/health", _health),
-            *(_only(manager, route) for route in guarded),
+            *(_only((manager,), route) for route in guarded),
+            _only((manager, itself), Route("/metrics", told.metrics)),
         ],
         middleware=[Middleware(Door, limit=MAX_ASSIGNMENT_BYTES)],
         exception_handlers={HTTPException: _answer},
@@ -74,11 +77,11 @@ async def _answer(_: Request, error: Exception) -> Response:
     return problem_response(error.status_code, error.detail)
 
 
-def _only(manager: Party, route: Route) -> Route:
-    """The same route, for the manager and nobody else."""
+def _only(parties: tuple[Party, ...], route: Route) -> Route:
+    """The same route, for these and nobody else; the first is the manager."""
 
     async def guarded(request: Request) -> Response:
-        if _party(request.scope["state"].get(PEER)) != manager:
+        if _party(request.scope["state"].get(PEER)) not in parties:
             raise HTTPException(403, "Only the manager of the cluster may do that.")
         answer: Response = await route.endpoint(request)
         return answer

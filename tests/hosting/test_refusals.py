@@ -182,6 +182,9 @@ def test_worker_obeys_its_manager_only(site) -> None:
     assign = dumps(Assign(Generation("c", 1, 1), "one", 0.0, (0, 0), 1.0, 10.0, 20.0, ()))
     for method, route in (
         ("PUT", "/v1/assignment"),
+        ("GET", "/v1/tasks"),
+        ("GET", "/v1/statistics"),
+        ("GET", "/metrics"),
         ("GET", "/v1/tasks/shop/web/1@1/logs"),
         ("POST", "/v1/tasks/shop/web/1@1/exec"),
         ("POST", "/v1/exec/1/input"),
