@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -179,6 +182,18 @@ def test_a_question_changes_nothing_and_is_answered_alike_every_time(shop):
     first = what_if(shop, changes)
     assert first == what_if(shop, changes)
     assert not is_idle(first)
+
+
+def test_the_answer_is_the_same_in_any_process(shop, tmp_path):
+    file = tmp_path / "state.json"
+    file.write_text(json.dumps(write(shop)))
+    command = [sys.executable, "-m", "sim", "what-if", str(file), "--fail", "node-2", "-o", "json"]
+    answers = [
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=-1, check=False)
+        for seed in ("1", "2")
+    ]
+    assert answers[0].stdout == answers[1].stdout
+    assert json.loads(answers[0].stdout)["moves"] != []
 
 
 def test_a_volume_holds_up_a_drain_and_a_deadline_ends_it(shop):
