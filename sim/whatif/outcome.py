@@ -146,7 +146,7 @@ def outcome(
             restarts.append(place)
     return Outcome(
         before.cluster,
-        begin,
+        before.now,
         changes,
         settled,
         times.last,

@@ -53,17 +53,16 @@ class Seed:
         self._nodes = {node.name: node for node in snapshot.nodes}
         silence = SUSPECT_INTERVALS * interval + TICKS_SECONDS
         settling = ROUND_SECONDS + TICKS_SECONDS  # a round that nobody heard is asked again
-        joining = JOIN_SECONDS * (len(snapshot.rows) + 1)
-        self.world = SimWorld(
-            simpy.Environment(initial_time=snapshot.now - joining - silence - settling)
-        )
+        lead = JOIN_SECONDS * (len(snapshot.rows) + 1) + silence + settling
+        start = max(0.0, snapshot.now - lead)  # before 0 there is no time: 0 means long ago
+        self.world = SimWorld(simpy.Environment(initial_time=start))
         self._start_manager(policy, keeper)
         self._join_all()
         self._pass(silence)
         self._say_who_is_gone()
-        self.world.run(until=snapshot.now - settling)
+        self.world.run(until=start + lead - settling)
         self.world.start_core(SCHEDULER, lambda life: Scheduler(policy))
-        self.world.run(until=snapshot.now)
+        self.world.run(until=start + lead)
 
     def add(self, info: NodeInfo) -> None:
         """A node joins that was not there."""

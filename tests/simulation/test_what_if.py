@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from cube.messages import DeclareLost, LabelNode, NodeInfo, Snapshot, engine_name, worker_name
+from cube.messages import (
+    DeclareLost,
+    Fact,
+    LabelNode,
+    NodeInfo,
+    Phase,
+    Snapshot,
+    engine_name,
+    worker_name,
+)
 from cube.policies import policy
 from cube.snapshot import State, Times, read, write
-from cube.spec import Constraint, Dependency, HealthCheck, Kind, Mount, Port, Spread, TaskSpec
+from cube.spec import (
+    Constraint,
+    Dependency,
+    GpuNeed,
+    HealthCheck,
+    Kind,
+    Mount,
+    Port,
+    ReschedulePolicy,
+    RestartPolicy,
+    Spread,
+    TaskSpec,
+)
 from cube.task import MachineUse, NodeState
 from sim.__main__ import main
 from sim.errors import InputError, PolicyFailed
 from sim.whatif import Changes, Outcome, what_if
 from sim.whatif.changes import NewNodes, Scaling
-from tests.clusters import SmallCluster, cluster, service
+from tests.clusters import SmallCluster, batch, cluster, service
 
 
 @policy
@@ -62,7 +86,7 @@ def a_service(dice: random.Random, number: int, times: dict[str, Times], job: st
         "memory_mib": dice.choice([64, 128, 300]),
         "labels": (("cube.sim.start", str(start)), ("cube.sim.stop", str(stop))),
     }
-    match dice.randrange(8):
+    match dice.randrange(9):
         case 0:
             fields |= {"ports": (Port(80, 8000 + number),), "instances": 2}
         case 1 | 2:
@@ -73,6 +97,8 @@ def a_service(dice: random.Random, number: int, times: dict[str, Times], job: st
             fields |= {"spread": Spread("require")}
         case 5:
             fields |= {"constraints": (Constraint("node.labels.disk", "==", "ssd"),)}
+        case 6:
+            fields |= {"gpu": GpuNeed(1, dice.choice([500, 1000])), "instances": 2}
     if number and dice.random() < 0.4:
         fields["depends_on"] = (Dependency("s0"),)
     return service(f"s{number}", **fields)
@@ -95,7 +121,8 @@ def fill(made: SmallCluster, dice: random.Random) -> State:
 
 
 def a_cluster(kind: str, dice: random.Random) -> Any:
-    return cluster(kind, nodes=dice.randint(3, 6), cpu_milli=4000, memory_mib=4096)
+    nodes, gpus = dice.randint(3, 6), ("T4", "T4")
+    return cluster(kind, nodes=nodes, cpu_milli=4000, memory_mib=4096, gpus=gpus)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -181,6 +208,18 @@ def test_a_question_changes_nothing_and_is_answered_alike_every_time(shop):
     assert not is_idle(first)
 
 
+def test_the_answer_is_the_same_in_any_process(shop, tmp_path):
+    file = tmp_path / "state.json"
+    file.write_text(json.dumps(write(shop)))
+    command = [sys.executable, "-m", "sim", "what-if", str(file), "--fail", "node-2", "-o", "json"]
+    answers = [
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=-1, check=False)
+        for seed in ("1", "2")
+    ]
+    assert answers[0].stdout == answers[1].stdout
+    assert json.loads(answers[0].stdout)["moves"] != []
+
+
 def test_a_volume_holds_up_a_drain_and_a_deadline_ends_it(shop):
     held = what_if(shop, Changes(drain=("node-1",)))
     assert held.exit_code == 3
@@ -262,6 +301,51 @@ def test_a_full_disk_and_an_engine_that_does_not_answer_take_no_tasks(shop):
     outcome = what_if(State(snapshot), Changes(scale=(Scaling("shop", "web", 6),)))
     assert {place.after for place in outcome.started} == {"node-1"}
     assert (outcome.moves, outcome.restarts) == ([], [])
+
+
+def test_what_was_going_on_goes_on():
+    """A restart that waits, a back-off, and a roll-out half way."""
+    failing = batch("broken", exit_code=1, restart=RestartPolicy("on-failure", 3))
+    lost = batch("elsewhere", exit_code=1, reschedule=ReschedulePolicy(3, 20.0))
+    with cluster("sim") as made:
+        made.pass_time(20)
+        made.submit(service(instances=3), name="shop")
+        made.submit(failing, lost, name="bad")
+        made.wait_states("shop", *["running"] * 3)
+        made.submit(service(instances=3, environment=(("V", "2"),)), name="shop")
+        made.wait(lambda s: sum(t.version == 2 for t in s.tasks if t.job == "shop") == 1)
+        made.wait(lambda s: any(t.retry_at for t in s.tasks), "a failure")
+        state = saved(made.look())
+    assert {t.id: t.retry_at is None for t in state.snapshot.tasks}["bad/broken/1"] is False
+    assert {t.id: str(t.state) for t in state.snapshot.tasks}["bad/elsewhere/1"] == "pending"
+    outcome = what_if(state, Changes())
+    again = {p.task for p in (*outcome.restarts, *outcome.moves)}
+    assert {"bad/broken/1", "shop/web/2", "shop/web/3"} <= again
+    assert [p.task for p in outcome.started] == ["bad/elsewhere/1"]
+    assert (outcome.settled, outcome.exit_code) == (True, 0)
+    assert outcome.settle_seconds >= 19
+
+
+def test_a_cluster_that_has_only_just_begun_is_no_other():
+    """What is due at 0 is due at once, whatever the clock shows."""
+    with cluster("sim") as made:
+        made.submit(service(instances=3))
+        made.wait_states("shop", *["running"] * 3)
+        made.submit(service(instances=3, user="nobody"))
+        made.wait(lambda s: any(t.version == 2 for t in s.tasks))
+        outcome = what_if(saved(made.look()), Changes())
+    assert len(outcome.restarts) + len(outcome.moves) >= 2
+
+
+def test_what_nobody_knows_holds_its_room(shop):
+    strange = Fact("old/x/1@3", 1, 0, Phase.RUNNING, handle="ab", size=(700, 100, 0))
+    snapshot = replace(shop.snapshot, unknown=(("node-3", strange),))
+    outcome = what_if(State(snapshot), Changes(drain=("node-2",)))
+    assert "recovery: 1 containers" in outcome.note
+    node = {n.node: n for n in outcome.nodes}["node-3"]
+    held = sum(t.spec.cpu_milli for t in shop.snapshot.tasks if t.node == "node-3")
+    came = sum(p.after == "node-3" for p in outcome.moves)
+    assert node.after.cpu_milli == held + 100 * came + 700
 
 
 def test_most_nodes_silent_moves_nothing(shop):

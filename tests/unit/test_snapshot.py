@@ -1,6 +1,7 @@
 """The file that `cube snapshot` writes: whole, without secrets, and told apart from others."""
 
 import json
+from dataclasses import fields
 
 import pytest
 
@@ -92,6 +93,24 @@ def test_what_differed_differs_still_and_what_was_equal_is_equal():
     assert hidden != SECRET
     assert dict(snapshot.rows[0].info.labels) == {"disk": "ssd", "api-key": hidden}
     assert two.constraints[0].value == "ssd"
+
+
+# What placement, the protocol or people look at, and what no secret belongs into.
+SHOWN = {
+    "name", "image", "kind", "instances", "working_dir", "user", "ports", "mounts", "stop_signal",
+    "stop_grace_seconds", "pull_policy", "init", "ulimits", "cap_add", "cap_drop", "devices",
+    "privileged", "shm_size_bytes", "extra_hosts", "log_driver", "depends_on", "cpu_milli",
+    "memory_mib", "disk_mib", "gpu", "cpu_limit_milli", "memory_limit_mib", "max_per_node",
+    "spread", "on_disconnect", "restart", "reschedule",
+}  # fmt: skip
+
+
+def test_of_every_field_of_a_spec_it_is_known_whether_it_may_be_seen():
+    """Whoever adds one has to say so here, or in `cube.snapshot.hiding`."""
+    (task,) = read(written(a_state(NEW))).snapshot.tasks
+    names = {field.name for field in fields(TaskSpec)}
+    hidden = {name for name in names if getattr(task.spec, name) != getattr(NEW, name)}
+    assert hidden == names - SHOWN
 
 
 def test_a_health_check_that_is_turned_off_stays_so():
