@@ -2,6 +2,7 @@
 
     DIR/node.pem      the node's key, certificate and credential, mode 0600 (see `cube.trust`)
     DIR/manager       the manager's URL, and where it speaks with nodes
+    DIR/kind          the engine that it ran tasks with, for starts that do not name one
     DIR/engine/       what engines keep
     DIR/worker.lock   held while a worker runs here
 
@@ -15,7 +16,7 @@ import re
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from cube.hosting.addresses import machine_name
@@ -24,6 +25,8 @@ from cube.state_dir import replace_file
 from cube.trust import Identity, Joining, JoinToken, TrustError, party_of
 from cube.trust.contexts import first_contact, to_manager
 
+EngineKind = Literal["docker", "process", "simulated"]
+ENGINES: tuple[EngineKind, ...] = get_args(EngineKind)  # the first one unless another is asked for
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -89,6 +92,18 @@ class WorkerDir:
     def lock_path(self) -> Path:
         """Held while a worker runs here."""
         return self.path / "worker.lock"
+
+    def kind(self) -> EngineKind:
+        """The engine of the last start; what it has started no other would see, or stop."""
+        try:
+            known = (self.path / "kind").read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            known = ""
+        return next((kind for kind in ENGINES if kind == known), ENGINES[0])
+
+    def write_kind(self, kind: EngineKind) -> None:
+        """Remember it."""
+        replace_file(self.path / "kind", f"{kind}\n")
 
     def name(self) -> str:
         """The node that this machine is; "" if it has not joined.
