@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from cube.backup import back_up, restore
+from cube.client import Client
 from cube.engine.process.engine import ProcessEngine
 from cube.hosting.joined import WorkerDir
 from cube.serving import Listen
 from cube.spec import JobSpec, TaskSpec
+from cube.state_dir import StateDir
 from tests.hosting.hosts import alive, client_of, cluster, manager_at, worker_at
 from tests.waiting import wait
 
@@ -51,6 +54,43 @@ def test_manager_starts_again_and_finds_its_nodes(tmp_path) -> None:
         client.scale("shop", {"web": 3})
         wait(client, lambda: running(client) == 3)
         worker.stop()
+
+
+def test_manager_moves_with_a_backup_to_its_old_address(tmp_path) -> None:
+    """Its workers notice nothing; users' tokens hold."""
+    with manager_at(tmp_path / "old") as manager, client_of(manager) as client:
+        worker = worker_at(tmp_path / "one", manager, "one")
+        worker.start()
+        client.submit(shop(2))
+        wait(client, lambda: running(client) == 2)
+        before = {task["id"]: task["container"] for task in client.tasks()}
+        ann = client.create_token("ann")["token"]
+        back_up(manager.state, tmp_path / "backup.tar.gz", 0.0)
+        listens = [Listen(port=port) for port in manager.ports]
+    restore(StateDir(tmp_path / "new"), tmp_path / "backup.tar.gz", 0.0)
+    moved = manager_at(tmp_path / "new", listen=listens[0], listen_nodes=listens[1])
+    with moved, client_of(moved) as client:
+        wait(client, lambda: alive(client) == {"one"})
+        assert {task["id"]: task["container"] for task in client.tasks()} == before
+        assert client.recovery()["unknown"] == []
+        with Client(moved.url, ann, moved.state.certificate_path.read_text()) as known:
+            assert len(known.nodes()) == 1
+        worker.stop()
+
+
+def test_manager_moves_with_a_backup_to_another_address(tmp_path) -> None:
+    """Its workers are told once, and need no token."""
+    with manager_at(tmp_path / "old") as manager, client_of(manager) as client:
+        with worker_at(tmp_path / "one", manager, "one"):
+            wait(client, lambda: alive(client) == {"one"})
+        back_up(manager.state, tmp_path / "backup.tar.gz", 0.0)
+        listens = [Listen("127.0.0.2", port) for port in manager.ports]
+    restore(StateDir(tmp_path / "new"), tmp_path / "backup.tar.gz", 0.0)
+    moved = manager_at(tmp_path / "new", listen=listens[0], listen_nodes=listens[1])
+    with moved, client_of(moved) as client:
+        assert "127.0.0.2" in moved.url
+        with worker_at(tmp_path / "one", None, "one", join=moved.url):
+            wait(client, lambda: alive(client) == {"one"})
 
 
 def test_worker_goes_on_with_the_engine_of_its_last_start(tmp_path) -> None:
