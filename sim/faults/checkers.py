@@ -192,18 +192,28 @@ class ForgetfulDestroysNothing(Checker):
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
+        self._placed: set[tuple[str, str, int]] = set()  # by node, with whatever store
         self._listed: set[tuple[str, str, int]] = set()  # saved as unknown, by node
+
+    def saved(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, Task) and record.state.placed and record.node is not None:
+                attempt = (record.node, record.uid, record.attempt)
+                self._placed.add(attempt)
+                self.ordeal.strays.discard(attempt)
 
     def store_replaced(self) -> None:
         self._listed.clear()
         saved, before = self.ordeal.store.content.tasks, self.ordeal.replaced.content.tasks
+        # Running, about to, or on its way: what the store does not know, nobody can stop.
+        for node, uid, attempt in self._placed:
+            task = saved.get(uid)
+            if task is None or task.attempt < attempt:
+                self.ordeal.strays.add((node, uid, attempt))
         for engine in self.ordeal.engines.values():
             for key in engine.running():
-                task, was = saved.get(key.uid), before.get(key.uid)
-                if task is not None and task.attempt >= key.attempt:
-                    continue
-                self.ordeal.strays.add((engine.info.name, key.uid, key.attempt))
-                if was is not None and _is_wanted(was, key):
+                stray, was = (engine.info.name, *key[:2]) in self.ordeal.strays, before.get(key.uid)
+                if stray and was is not None and _is_wanted(was, key):
                     self.ordeal.orphans.add((key.uid, key.attempt))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
