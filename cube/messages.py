@@ -118,6 +118,7 @@ class NodeInfo:
     engine: str = "simulated"
     boot_id: str = ""
     gpus: tuple[str, ...] = ()  # the model of each GPU, by device number
+    address: str = ""  # HOST:PORT where its worker listens; "": in the manager's own process
 
 
 @dataclass(frozen=True, slots=True)
@@ -650,3 +651,5 @@ class Snapshot:
     volumes: tuple[tuple[str, str], ...] = ()  # (job_volume, node)
     unknown: tuple[tuple[str, Fact], ...] = ()  # (node, container) awaiting recovery
     note: str = ""  # recovery, cut-off, store down: why the manager is not itself
+    reports_per_second: float = 50.0  # the manager's options, as is the queue's discipline
+    queue: Literal["bypass", "fifo"] = "bypass"

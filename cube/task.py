@@ -259,6 +259,7 @@ class Node:
     deadline: float | None = None  # when the drain waits no longer
     machine: MachineUse | None = None  # as last measured; None: it is not
     usage: tuple[TaskUse, ...] = ()
+    engine_error: str = ""  # its engine does not answer
 
 
 # --- records that are not tasks, jobs or nodes -------------------------------------------

@@ -390,6 +390,7 @@ class Nodes:
             self._ledger.mark_of(entry.name).deadline,
             entry.machine,
             entry.usage,
+            entry.engine_error,
         )
 
 
