@@ -18,12 +18,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
+from cube.hosting import failures
 from cube.hosting.addresses import machine_name
+from cube.hosting.failures import ClusterError
 from cube.remote.line import Line, Place, Refused, Unreachable
 from cube.state_dir import replace_file
 from cube.trust import Identity, Joining, JoinToken, TrustError, party_of
-from cube.trust.contexts import first_contact, to_manager
+from cube.trust.certificates import new_key, request
+from cube.trust.contexts import first_contact, node_to_manager, to_manager
 
+_EXITS = {401: 7, 403: 7, 409: 6, 495: 7}
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -157,7 +163,7 @@ def become(directory: WorkerDir, url: str, token: str, name: str) -> Membership:
         raise JoinError(text, 2)
     if token:
         try:
-            at = _join(directory, node, at, JoinToken.parse(token))
+            at = _join(directory, node, at, token)
         except (Refused, Unreachable) as error:
             if kept != node:
                 raise
@@ -173,26 +179,74 @@ def become(directory: WorkerDir, url: str, token: str, name: str) -> Membership:
     return Membership(node, party.cluster, at, identity, warning)
 
 
-def _join(directory: WorkerDir, node: str, at: ManagerAt, token: JoinToken) -> ManagerAt:
-    """Become a node, or the same one again; says where the manager speaks with nodes.
+def ask(directory: WorkerDir, url: str, token: str, name: str) -> float:
+    """Would this machine be let in? Changes nothing; says how far its clock is ahead.
+
+    Without a token: is the node that it is still one?
 
     Raises:
-        TrustError: somebody else answers there, or our identity is another cluster's.
+        JoinError: this machine is no node, and there is no token.
+        TrustError: somebody else answers there, or our identity is another's.
         Unreachable: nobody answers.
-        Refused: the manager said no.
+        Refused: it would not.
     """
+    kept, known = Identity.read(directory.identity_path), directory.manager()
+    at = ManagerAt.parse(url) if url else known
+    if at is None or not (token or kept):
+        raise JoinError("This machine is no node.\nJoin a cluster: cube worker --help.", 2)
+    if token:
+        authority, skew = _pinned(at, JoinToken.parse(token))
+        key = new_key() if kept is None else kept.key
+        _request(at, authority, name or machine_name(), request(key, name), token, ask=True)
+        return skew
+    assert kept is not None
+    context = node_to_manager(directory.identity_path, kept.authority)
+    at = at if at.machines_port else replace(at, machines_port=at.port + 1)
+    with closing(Line(at.machines, context, None, kept.secret)) as line:
+        line.call("GET", f"/v1/nodes/{directory.name()}")
+        return line.skew_seconds
+
+
+def _join(directory: WorkerDir, node: str, at: ManagerAt, token: str) -> ManagerAt:
+    """Become a node, or the same one again; says where the manager speaks with nodes."""
     joining = Joining(directory.identity_path, node)
     kept = joining.identity()
-    with closing(Line(at.users, first_contact())) as first:
-        told = first.call("GET", "/v1/authority")
-    authority = token.pinned(told.decode("ascii", "replace"))
+    authority, _ = _pinned(at, JoinToken.parse(token))
     if kept is not None and kept.authority != authority:
         raise TrustError(
             f"{directory.path} belongs to a node of another cluster.\n"
             "Choose another directory with --state-dir; or remove that one."
         )
-    body = {"node": node, "request": joining.request(), "secret": token.secret}
-    with closing(Line(at.users, to_manager(authority))) as line:
-        answer = json.loads(line.call("POST", "/v1/join", json.dumps(body)))
+    answer = json.loads(_request(at, authority, node, joining.request(), token))
     joining.joined(answer["certificate"], authority, answer["secret"])
     return ManagerAt(at.host, at.port, answer["machines_port"])
+
+
+def _pinned(at: ManagerAt, token: JoinToken) -> tuple[x509.Certificate, float]:
+    """The authority that the token names, and how far our clock is ahead."""
+    with closing(Line(at.users, first_contact())) as first:
+        told = first.call("GET", "/v1/authority")
+    return token.pinned(told.decode("ascii", "replace")), first.skew_seconds
+
+
+def _request(
+    at: ManagerAt, authority: x509.Certificate, node: str, asked: str, token: str, ask: bool = False
+) -> bytes:
+    """Show the token, to the manager that the authority vouches for."""
+    secret = JoinToken.parse(token).secret
+    body = {"node": node, "request": asked, "secret": secret, "ask": ask}
+    with closing(Line(at.users, to_manager(authority))) as line:
+        return line.call("POST", "/v1/join", json.dumps(body))
+
+
+def explained(error: BaseException) -> ClusterError | None:
+    """What keeps a machine from being a node, as an operator is told; None: something else."""
+    match error:
+        case JoinError():
+            return ClusterError(str(error), error.exit_code)
+        case Unreachable():
+            text = f"The manager cannot be asked: {error}.\nSee that it runs, and the address."
+            return ClusterError(text, 8)
+        case Refused():
+            return ClusterError(f"{error}\n{error.remedy}", _EXITS.get(error.status, 1))
+    return failures.explained(error)
