@@ -143,6 +143,10 @@ class Client:
         body = {"job": encode(job), "policies": list(policies)}
         return cast(PlanView, self._send("POST", "/v1/plan", body))
 
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state, without secrets, as `python -m sim what-if` reads it."""
+        return cast(dict[str, Any], self._get("/v1/snapshot"))
+
     def recovery(self) -> RecoveryView:
         """Containers that the store never knew."""
         return cast(RecoveryView, self._get("/v1/recovery"))

@@ -176,7 +176,8 @@ def check_node(worker_dir: Path, join: str, token: str, name: str) -> Check:
     """Is this machine still the node that it was; or, with a token, would it be let in?"""
     if not (join or (worker_dir / "node.pem").exists()):
         return Check("node", "ok", "this machine is no node; --join and --token ask whether it may")
-    from cube.hosting.joined import WorkerDir, ask, explained
+    from cube.hosting.joining import ask, explained
+    from cube.hosting.worker_dir import WorkerDir
 
     try:
         skew = ask(WorkerDir(worker_dir), join, token, name)

@@ -21,8 +21,9 @@ from cube.engine import Emit, Engine, make_engine
 from cube.engine.capacity import WHOLE, Reserve, Share
 from cube.engine.simulated import SimulatedEngine
 from cube.hosting.addresses import outward
-from cube.hosting.joined import Membership, WorkerDir, become, explained
+from cube.hosting.joining import Membership, become, explained
 from cube.hosting.renewing import Renewing, reload
+from cube.hosting.worker_dir import EngineKind, WorkerDir
 from cube.messages import MANAGER, NodeInfo, Report, engine_name, worker_name
 from cube.remote import Courier, Line
 from cube.serving import Listen, ServerThread
@@ -54,7 +55,7 @@ class WorkerPlace:
     name: str = ""  # of the node; "": as it joined
     labels: tuple[tuple[str, str], ...] = ()
     datacenter: str = "dc1"
-    engine: Literal["docker", "process", "simulated"] = "docker"
+    engine: EngineKind | None = None  # None: as at its last start; Docker at the first
     docker_url: str | None = None
     listen: Listen | None = None  # None: loopback if the manager is there, else every address
     advertise: str = ""  # a name or address for this machine that the manager knows
@@ -191,7 +192,9 @@ class WorkerHost:
 
     def _start_engine(self) -> None:
         place = self.place
-        if place.engine == "simulated":
+        kind = place.engine or self.directory.kind()
+        self.directory.write_kind(kind)
+        if kind == "simulated":
             info = NodeInfo(
                 self.node,
                 *SIMULATED_SIZE,
@@ -202,13 +205,12 @@ class WorkerHost:
             )
             self.world.start_core(engine_name(self.node), lambda life: SimulatedEngine(info))
         else:
-            self.world.start_engine(self.node, self._make_engine)
+            self.world.start_engine(self.node, partial(self._make_engine, kind))
 
-    def _make_engine(self, emit: Emit) -> Engine:
+    def _make_engine(self, kind: Literal["docker", "process"], emit: Emit) -> Engine:
         place = self.place
-        assert place.engine != "simulated"
         self.engine = make_engine(
-            place.engine,
+            kind,
             cluster=self.cluster,
             node=self.node,
             emit=emit,

@@ -31,9 +31,10 @@ from cube.messages import (
     Wake,
     worker_name,
 )
-from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
+from cube.task import Forget, Meta, NodeMark, Record, State, Task, TaskName
 from sim.faults.books import PortsAreSingle, ReplayIsTrue, SavedFirst
 from sim.faults.checker import Broken, Checker
+from sim.faults.engine import Reboot
 from sim.faults.leases import LeaseHolds
 from sim.faults.placing import (
     DataStays,
@@ -100,8 +101,7 @@ class OneCopy(Checker):
                 raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
             # The older of the two is the one to be stopped.
             old_node, old = min((node, key), (where, other), key=lambda copy: copy[1])
-            spec = self.ordeal.engines[old_node].containers[old].run.spec
-            if spec.on_disconnect != "stop":
+            if not self._is_fenced(old_node, old):
                 continue
             if not self._excused(old_node, now):
                 text = f"{key} begins on {node} while {other} runs on {where}"
@@ -113,9 +113,13 @@ class OneCopy(Checker):
         for uid, since in self._doubled.items():
             copies = [copy for copy in self._where[uid] if not self._is_stray(*copy)]
             for node, key in sorted(copies, key=lambda copy: copy[1])[:-1]:
-                if not self._excused(node, now):
+                if self._is_fenced(node, key) and not self._excused(node, now):
                     text = f"{key} still runs on {node}, {now - since:.1f} s after another began"
                     raise Broken("one copy", text, uid)
+
+    def _is_fenced(self, node: str, key: RunKey) -> bool:
+        """Has its node to stop it when the lease ends? What was made as `keep` goes on."""
+        return bool(self.ordeal.engines[node].containers[key].run.spec.on_disconnect == "stop")
 
     def _is_stray(self, node: str, key: RunKey) -> bool:
         return (node, *key[:2]) in self.ordeal.strays
@@ -169,7 +173,7 @@ class KillsAreWanted(Checker):
         wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
         self._unwanted[actor] |= {(w.uid, w.attempt) for w in assign.tasks if not w.run}
         here = {(key.uid, key.attempt) for key in engine.containers}
-        self._unwanted[actor] |= {k for k in here - wanted if k[0] not in assign.keep}
+        self._unwanted[actor] |= {k for k in here - wanted if k not in assign.keep}
 
     def _check(self, actor: str, key: RunKey) -> None:
         containers = self.ordeal.engines[machine_of(actor)].containers
@@ -186,7 +190,12 @@ class ForgetfulDestroysNothing(Checker):
 
     actors = "engine/"
 
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self._listed: set[tuple[str, str, int]] = set()  # saved as unknown, by node
+
     def store_replaced(self) -> None:
+        self._listed.clear()
         saved, before = self.ordeal.store.content.tasks, self.ordeal.replaced.content.tasks
         for engine in self.ordeal.engines.values():
             for key in engine.running():
@@ -194,7 +203,7 @@ class ForgetfulDestroysNothing(Checker):
                 if task is not None and task.attempt >= key.attempt:
                     continue
                 self.ordeal.strays.add((engine.info.name, key.uid, key.attempt))
-                if was is not None and was.state.placed:  # else it was to be stopped already
+                if was is not None and _is_wanted(was, key):
                     self.ordeal.orphans.add((key.uid, key.attempt))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
@@ -206,13 +215,25 @@ class ForgetfulDestroysNothing(Checker):
                 text = f"{type(message).__name__} of {key}, which this store never knew"
                 raise Broken("a forgetful manager destroys nothing", text, key.uid)
 
+    def full(self, now: float, known: Snapshot | None) -> None:
+        if known is not None and known.unknown and self.ordeal.world.is_saved(MANAGER):
+            self._listed.update((node, fact.uid, fact.attempt) for node, fact in known.unknown)
+
     def _is_excused(self, node: str, key: RunKey) -> bool:
-        """Is it fenced, ended, placed anew while its node was silent, or placed right here?"""
+        """Is it fenced, ended, placed anew before it was heard of, or placed right here?"""
         task = self.ordeal.store.content.tasks.get(key.uid)
-        if task is not None and (task.attempt > key.attempt or task.node == node):
+        if task is not None and task.node == node:
+            return True
+        anew = task is not None and task.attempt > key.attempt
+        if anew and (node, *key[:2]) not in self._listed:
             return True
         held = self.ordeal.engines[node].containers.get(key)
         return held is None or held.run.spec.on_disconnect == "stop" or held.ended is not None
+
+
+def _is_wanted(task: Task, key: RunKey) -> bool:
+    """Is that container to run, as the books say? If not, a word to stop it may be under way."""
+    return task.state in (State.SCHEDULED, State.RUNNING) and task.attempt == key.attempt
 
 
 class Monotone(Checker):
@@ -278,26 +299,42 @@ class Budgets(Checker):
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
-        self._failures: dict[tuple[str, int], list[float]] = {}
+        # By node, uid and attempt: which run failed when.
+        self._failures: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
+        node = machine_of(actor)
         for effect in effects:
             if isinstance(message, RunDue) and isinstance(effect, Send):
-                self._ended(effect.message, now)
+                self._ended(effect.message, now, node)
         if isinstance(message, Run) and message.key.restart:
-            self._restarted(message, now, machine_of(actor))
+            self._restarted(message, now, node)
+        if isinstance(message, Reboot) and message.wiped:
+            self._wiped(node)
 
-    def _ended(self, ended: Any, now: float) -> None:
+    def _ended(self, ended: Any, now: float, node: str) -> None:
         if isinstance(ended, Exited) and not ended.interrupted and ended.exit_code == 1:
-            self._failures.setdefault((ended.key.uid, ended.key.attempt), []).append(now)
+            uid, attempt, restart = ended.key
+            self._failures.setdefault((node, uid, attempt), []).append((restart, now))
+
+    def _wiped(self, node: str) -> None:
+        """With the labels goes all that was not in the books."""
+        for (where, uid, attempt), failures in self._failures.items():
+            task = self.ordeal.store.content.tasks.get(uid)
+            if where != node:
+                continue
+            seen = (-1, -1)
+            if task is not None and task.attempt == attempt:
+                seen = (task.restart, task.phase)
+            failures[:] = [(r, at) for r, at in failures if (r, Phase.ENDED) <= seen]
 
     def _restarted(self, run: Run, now: float, node: str) -> None:
         policy = run.spec.restart
         if policy.attempts is None:
             return
         since = now - policy.interval_seconds * 0.97  # by a clock that may run wrong
-        failures = self._failures.get((run.key.uid, run.key.attempt), [])
-        lately = sum(at > since for at in failures)
+        failures = self._failures.get((node, *run.key[:2]), [])
+        lately = sum(at > since for _, at in failures)
         # What a worker learnt and nobody else heard dies with it: one failure per crash.
         # What only a lost store knew is forgotten with it.
         forgotten = self.ordeal.deaths[worker_name(node)]

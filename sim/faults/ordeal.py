@@ -23,6 +23,7 @@ from cube.messages import (
     MANAGER,
     SCHEDULER,
     NodeInfo,
+    Phase,
     Recover,
     Save,
     engine_name,
@@ -338,6 +339,17 @@ class Ordeal:
             return []
         nodes = self.world.core(MANAGER).snapshot().nodes
         return sorted(node.name for node in nodes if node.state is NodeState.SUSPECT)
+
+    def restarting(self) -> list[tuple[str, str]]:
+        """Where the manager knows of a container that is being started anew: node and job."""
+        if not self.world.alive(MANAGER):
+            return []
+        tasks = self.world.core(MANAGER).snapshot().tasks
+        return sorted(
+            (task.node, task.job)
+            for task in tasks
+            if task.state.placed and task.restart and task.phase == Phase.STARTING
+        )
 
     def starting_nodes(self) -> list[str]:
         """The nodes on which a container is being started."""

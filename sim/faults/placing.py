@@ -49,6 +49,7 @@ def _fits(row: NodeRow, demand: Demand) -> bool:
         and row.cpu_used_milli + demand.cpu_milli <= info.cpu_milli
         and row.memory_used_mib + demand.memory_mib <= info.memory_mib
         and row.disk_used_mib + demand.disk_mib <= info.disk_mib
+        and not set(row.ports) & set(demand.ports)  # no two nodes are on one host here
         and suits(info, demand)
     )
 
