@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cube.engine.process.engine import ProcessEngine
-from cube.hosting.joined import WorkerDir
+from cube.hosting.worker_dir import WorkerDir
 from cube.serving import Listen
 from cube.spec import JobSpec, TaskSpec
 from tests.hosting.hosts import alive, client_of, cluster, manager_at, worker_at
