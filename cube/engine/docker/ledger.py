@@ -12,6 +12,7 @@ from docker.api.client import APIClient
 
 from cube.engine import Emit, exit_reason
 from cube.engine.docker import look
+from cube.engine.docker.checks import NetworkChecks
 from cube.engine.docker.connect import knock
 from cube.engine.docker.errors import Failure
 from cube.engine.docker.events import Event
@@ -33,6 +34,7 @@ class Ledger:
         info: NodeInfo,
         *,
         boot: str,
+        checks: NetworkChecks,
         emit: Emit,
         submit: Submit,
     ) -> None:
@@ -44,11 +46,13 @@ class Ledger:
             cluster: whose runs these are.
             info: the node, as it is told.
             boot: the machine's boot id; "" for an engine on another machine.
+            checks: told which containers run.
             emit: tells the worker.
             submit: `submit(lane, job, after)` does a job later.
         """
         self._api, self._url, self._emit, self._submit = api, url, emit, submit
         self._cluster, self._info, self._boot = cluster, info, boot
+        self._checks = checks
         self._running: dict[RunKey, str] = {}  # container ids
         self._told: dict[RunKey, Exited] = {}  # ends that the worker knows
         self._kills = Kills(api, submit, self.gone)
@@ -59,12 +63,14 @@ class Ledger:
         """It runs: tell."""
         self._told.pop(key, None)
         self._running[key] = container["Id"]
+        self._checks.watch(key, container)
         self._emit(Started(key, look.handle(container), look.ports(container)))
 
     def ended(self, exited: Exited) -> None:
         """It does not run: tell."""
         self._running.pop(exited.key, None)
         self._kills.over(exited.key)
+        self._checks.forget(exited.key)
         self._told[exited.key] = exited
         self._emit(exited)
 
@@ -135,8 +141,11 @@ class Ledger:
                 continue
             if look.status(container) in look.RUNNING:
                 running[key] = container["Id"]
-                found.append(look.found(container, key))
+                self._checks.watch(key, container)
+                verdict = self._checks.verdict(key, container)
+                found.append(look.found(container, key, verdict=verdict))
             else:
+                self._checks.forget(key)
                 end = self._told.get(key) or look.exited(
                     container, key, self._boot, engine_restarted=restarted and key in self._running
                 )
