@@ -22,6 +22,9 @@ from cube.engine.docker.networks import remove_unused_networks
 from cube.engine.docker.purge import remove_container
 from cube.messages import Exited, Found, Health, Kill, Listed, NodeInfo, RunKey, Started
 
+SIGKILLED = 137
+OOM_SECONDS = 0.5  # by so much may the engine's word of why come after that of the end
+
 
 class Ledger:
     """The runs of one node. Its methods are called within the lane of their run."""
@@ -55,6 +58,7 @@ class Ledger:
         self._checks = checks
         self._running: dict[RunKey, str] = {}  # container ids
         self._told: dict[RunKey, Exited] = {}  # ends that the worker knows
+        self._starved: set[RunKey] = set()  # of whose memory there was not enough
         self._kills = Kills(api, submit, self.gone)
 
     # --- what orders come to -------------------------------------------------------------
@@ -76,7 +80,7 @@ class Ledger:
 
     def ended_as(self, key: RunKey, container: look.Inspected) -> None:
         """It has ended as its container says: tell."""
-        self.ended(self._told.get(key) or look.exited(container, key, self._boot))
+        self.ended(self._told.get(key) or self._exited(key, container))
 
     def gone(self, key: RunKey) -> None:
         """It is not there: tell."""
@@ -96,6 +100,7 @@ class Ledger:
         """Nothing is left of it."""
         self._told.pop(key, None)
         self._running.pop(key, None)
+        self._starved.discard(key)
 
     def running(self) -> dict[RunKey, str]:
         """Ids of the containers that run, by run, as far as is known; on any thread."""
@@ -112,11 +117,20 @@ class Ledger:
         if action == "die":
             code, container = int(attributes.get("exitCode", 0)), event["Actor"]["ID"]
             self._submit(key, partial(self._died, key, container, code), 0.0)
+        elif action == "oom":
+            self._submit(key, partial(self._starve, key, event["Actor"]["ID"]), 0.0)
         elif action.startswith("health_status: "):
             verdict = Health(key, healthy=action.endswith(": healthy"))
             self._submit(key, partial(self._emit, verdict), 0.0)
 
-    def _died(self, key: RunKey, container_id: str, code: int) -> None:
+    def _starve(self, key: RunKey, container_id: str) -> None:
+        """The engine says so beside the end, at times after it: then that has waited for us."""
+        self._starved.add(key)
+        container = look.inspect(self._api, container_id)
+        if container is not None and look.status(container) in look.ENDED:
+            self._died(key, container_id, SIGKILLED)
+
+    def _died(self, key: RunKey, container_id: str, code: int, *, waited: bool = False) -> None:
         known = self._running.get(key)
         if key in self._told or known not in (None, container_id):
             return
@@ -125,9 +139,31 @@ class Ledger:
             return
         container = look.inspect(self._api, container_id)
         if container is not None and look.status(container) in look.ENDED:
+            if not waited and self._may_have_starved(key, container):
+                again = partial(self._died, key, container_id, code, waited=True)
+                self._submit(key, again, OOM_SECONDS)
+                return
             self.ended_as(key, container)
         elif known is not None:  # it has been removed from outside
             self.ended(Exited(key, code, exit_reason(code)))
+
+    def _may_have_starved(self, key: RunKey, container: look.Inspected) -> bool:
+        """Was it killed, by somebody else, where memory is limited, and nobody has said why?"""
+        if key in self._kills or key in self._starved or look.starved(container):
+            return False
+        killed = container["State"]["ExitCode"] == SIGKILLED
+        return killed and look.has_memory_limit(container)
+
+    def _exited(
+        self, key: RunKey, container: look.Inspected, *, engine_restarted: bool = False
+    ) -> Exited:
+        return look.exited(
+            container,
+            key,
+            self._boot,
+            engine_restarted=engine_restarted,
+            out_of_memory=key in self._starved or look.starved(container),
+        )
 
     def tell_all(self, *, restarted: bool = False) -> None:
         """Tell all that there is. Call it alone. `restarted`: the engine was, meanwhile."""
@@ -146,9 +182,8 @@ class Ledger:
                 found.append(look.found(container, key, verdict=verdict))
             else:
                 self._checks.forget(key)
-                end = self._told.get(key) or look.exited(
-                    container, key, self._boot, engine_restarted=restarted and key in self._running
-                )
+                cut = restarted and key in self._running
+                end = self._told.get(key) or self._exited(key, container, engine_restarted=cut)
                 found.append(look.found(container, key, end))
                 self._told[key] = end
         self._running = running

@@ -112,7 +112,12 @@ def healthy(container: Inspected) -> bool | None:
 
 
 def exited(
-    container: Inspected, key: RunKey, boot: str, *, engine_restarted: bool = False
+    container: Inspected,
+    key: RunKey,
+    boot: str,
+    *,
+    engine_restarted: bool = False,
+    out_of_memory: bool = False,
 ) -> Exited:
     """How an ended container ended.
 
@@ -121,6 +126,7 @@ def exited(
         key: its run.
         boot: the machine's boot id; another one on the label means interrupted.
         engine_restarted: the engine was restarted while it ran.
+        out_of_memory: it was killed for its memory.
     """
     state = container["State"]
     code = int(state["ExitCode"])
@@ -129,7 +135,17 @@ def exited(
         return Exited(key, code, "the host restarted", interrupted=True)
     if engine_restarted:
         return Exited(key, code, "the Docker engine restarted", interrupted=True)
-    return Exited(key, code, exit_reason(code, out_of_memory=bool(state.get("OOMKilled"))))
+    return Exited(key, code, exit_reason(code, out_of_memory=out_of_memory))
+
+
+def starved(container: Inspected) -> bool:
+    """Does its engine know that it was killed for its memory? It may learn that too late."""
+    return bool(container["State"].get("OOMKilled"))
+
+
+def has_memory_limit(container: Inspected) -> bool:
+    """May it be killed for its memory alone?"""
+    return bool(container["HostConfig"].get("Memory"))
 
 
 def found(
