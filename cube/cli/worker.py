@@ -133,7 +133,7 @@ def uninstall(purge: bool) -> None:
     What runs goes on, unless --purge. Only what carries this cluster's label is removed.
     """
     from cube.cli.remains import WorkerRemains
-    from cube.hosting.joined import WorkerDir
+    from cube.hosting.worker_dir import WorkerDir
 
     words = units.uninstall("worker")
     path = Path(units.value(words, "--state-dir"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cube.backup import back_up, restore
 from cube.client import Client
 from cube.engine.process.engine import ProcessEngine
-from cube.hosting.joined import WorkerDir
+from cube.hosting.worker_dir import WorkerDir
 from cube.serving import Listen
 from cube.spec import JobSpec, TaskSpec
 from cube.state_dir import StateDir
