@@ -140,7 +140,7 @@ PLANTED = [
         "_put",
         without(Volume),
         "network",
-        "replaying the store",
+        "data stays",
     ),
     (
         "a drain never saved",
@@ -150,7 +150,7 @@ PLANTED = [
         "crashes",
         "word on nodes stays",
     ),
-    ("an endless drain", Draining, "step", lambda self: None, "crashes", "settled"),
+    ("an endless drain", Draining, "step", lambda self: None, "crashes", "drains end"),
     ("containers that stay", FaultyEngine, "_discard", lambda *_: [], "network", "settled"),
 ]
 
