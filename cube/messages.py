@@ -520,6 +520,7 @@ class Health:
 
     key: RunKey
     healthy: bool
+    reason: str = ""  # why not, where the engine knows
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from cube.messages import (
     Effect,
     Exited,
     Found,
+    Health,
     Kill,
     List,
     Listed,
@@ -146,6 +147,8 @@ class SimulatedEngine:
             Send(self._worker, Measured(self._load_milli, self._load_mib)),
             Send(self._worker, self._as_started(key, held)),
         ]
+        if held.run.spec.has_health:
+            effects.append(Send(self._worker, Health(key, healthy=True)))
         if held.outcome.run_seconds is not None:
             code = held.outcome.exit_code
             due = RunDue(key, code, f"exited {code}")
@@ -199,6 +202,7 @@ class SimulatedEngine:
                 held.ended is not None and held.ended.interrupted,
                 handle=_handle(key),
                 ports=held.ports,
+                healthy=True if held.running and held.run.spec.has_health else None,
                 size=(held.run.spec.cpu_milli, held.run.spec.memory_mib, held.run.spec.disk_mib),
                 on_disconnect=held.run.spec.on_disconnect,
                 stop_grace_seconds=held.run.spec.stop_grace_seconds,

@@ -64,6 +64,9 @@ class _Hiding:
         check = spec.healthcheck
         if check is not None and len(check.test) > 1:
             check = replace(check, test=(check.test[0], self._number(check.test[1:])))
+        port = spec.check
+        if port is not None and port.path is not None:
+            port = replace(port, path=f"/{self._number(port.path)}")
         return replace(
             spec,
             command=self._words(spec.command),
@@ -72,6 +75,7 @@ class _Hiding:
             labels=self._values(spec.labels),
             log_options=self._values(spec.log_options),
             healthcheck=check,
+            check=port,
             constraints=tuple(map(self._constraint, spec.constraints)),
         )
 

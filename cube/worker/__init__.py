@@ -231,6 +231,8 @@ class Worker:
                 self._telling.changed(key)
             elif wanted is not None and wanted.run and held.lies_idle:
                 self._take_up(key, held, now)
+            elif wanted is not None and wanted.run and held.is_found_sick:
+                self._give_up_on(held)
         self._declined &= self._wanted.keys()
         new = [(key, wanted) for key, wanted in self._wanted.items() if key not in self._held]
         if new:
@@ -362,8 +364,12 @@ class Worker:
         held.healthy = health.healthy
         self._telling.changed((held.uid, held.attempt))
         if not health.healthy and held.killing is None:
-            held.sick = True
-            self._kill(held)
+            self._give_up_on(held, health.reason)
+
+    def _give_up_on(self, held: Held, complaint: str = "") -> None:
+        """Its health check failed: end it, and let its restart policy decide."""
+        held.sick, held.complaint = True, complaint
+        self._kill(held)
 
     def _progress(self, progress: Progress) -> None:
         held = self._find(progress.key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cube.engine.process.engine import ProcessEngine
+from cube.hosting.worker_dir import WorkerDir
 from cube.serving import Listen
 from cube.spec import JobSpec, TaskSpec
 from tests.hosting.hosts import alive, client_of, cluster, manager_at, worker_at
@@ -49,3 +51,13 @@ def test_manager_starts_again_and_finds_its_nodes(tmp_path) -> None:
         client.scale("shop", {"web": 3})
         wait(client, lambda: running(client) == 3)
         worker.stop()
+
+
+def test_worker_goes_on_with_the_engine_of_its_last_start(tmp_path) -> None:
+    with manager_at(tmp_path / "manager") as manager:
+        with worker_at(tmp_path / "one", manager, "one", engine="process") as worker:
+            assert isinstance(worker.engine, ProcessEngine)
+        with worker_at(tmp_path / "one", None, "one", engine=None) as worker:
+            assert isinstance(worker.engine, ProcessEngine)
+            worker.engine.purge()
+    assert WorkerDir(tmp_path / "two").kind() == "docker"

@@ -7,7 +7,7 @@ import pytest
 
 from cube.messages import Fact, NodeInfo, NodeRow, Phase, Snapshot
 from cube.snapshot import SnapshotError, State, Times, measured, read, write
-from cube.spec import Constraint, HealthCheck, JobSpec, TaskSpec
+from cube.spec import Constraint, HealthCheck, JobSpec, PortCheck, TaskSpec
 from cube.task import Event, Job, JobVersion, Node, NodeState, Task
 from cube.task import State as TaskState
 
@@ -22,6 +22,7 @@ NEW = TaskSpec(
     labels=(("traefik.auth", SECRET),),
     log_options=(("splunk-token", SECRET),),
     healthcheck=HealthCheck(("CMD", "curl", "-u", SECRET)),
+    check=PortCheck(80, f"/ready?key={SECRET}"),
     constraints=(
         Constraint("node.labels.disk", "==", "ssd"),
         Constraint("node.labels.api-key", "==", SECRET),

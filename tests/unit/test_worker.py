@@ -235,6 +235,14 @@ def test_unhealthy_task_is_killed_and_counts_as_failed() -> None:
     assert (report.facts[0].reason, report.facts[0].failures) == ("its health check failed", (5.0,))
 
 
+def test_what_a_health_check_said_is_told() -> None:
+    driver = running()
+    key = RunKey(UID, 1, 0)
+    driver.tell(Health(key, False, "GET :80/: answered 503"))
+    (report,) = reports(driver.tell(Exited(key, 143), 5.0))
+    assert report.facts[0].reason == "its health check failed: GET :80/: answered 503"
+
+
 def test_progress_of_a_pull_is_told() -> None:
     driver = started()
     driver.tell(assign(WANTED))

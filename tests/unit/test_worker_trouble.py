@@ -114,6 +114,17 @@ def test_unhealthy_task_whose_kill_was_missed_is_killed_on_the_engine_s_return()
     assert Send(ENGINE, Kill(KEY, 10.0)) in back
 
 
+def test_verdict_of_which_an_earlier_life_died_is_acted_upon() -> None:
+    driver = Driver()
+    driver.tell(Wake(2))
+    driver.tell(Listed((Found(KEY, True, size=SIZE, healthy=False),), INFO))
+    kill = Send(ENGINE, Kill(KEY, 10.0))
+    assert kill in driver.tell(assign(WANTED, answers=(2, 1)))
+    assert kill not in driver.tell(assign(WANTED, number=2, answers=(2, 1)))
+    (report,) = reports(driver.tell(Exited(KEY, 143), 5.0))
+    assert (report.facts[0].charged, report.facts[0].reason) == (True, "its health check failed")
+
+
 def test_older_run_that_is_still_there_is_killed() -> None:
     driver = running()
     driver.tell(Exited(KEY, 3), 1.0)
