@@ -412,5 +412,6 @@ def _wanted(task: Task) -> Wanted:
         0 if task.phase < 0 else task.restart + 1,
         task.failures,
         task.gpus,
-        task.restart if task.phase == Phase.ENDED else task.restart - 1,
+        # An end that its worker had not judged yet is in no failures.
+        task.restart if task.phase == Phase.ENDED and task.retry_at else task.restart - 1,
     )
