@@ -380,6 +380,7 @@ class Wanted:
     failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
     gpus: tuple[int, ...] = ()  # the device numbers that it may use
     counted: int = -1  # the newest run whose end the manager has seen: `failures` counts it
+    image: str = ""  # what the spec's image stands for, once that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,6 +425,7 @@ class Fact:
     gpu_milli: int = 0  # thousandths of each of them
     version: int = 0  # of a container that the manager does not know: from which version of its
     spec: TaskSpec | None = None  # job it was made, and what that was, if its engine can tell
+    image: str = ""  # what it runs, if its engine has images
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +465,7 @@ class Run:
     spec: TaskSpec
     failures: tuple[float, ...] = ()  # when charged failures were seen (worker's clock)
     gpus: tuple[int, ...] = ()  # the device numbers that it may use
+    image: str = ""  # what the spec's image stands for; "": whatever it does here and now
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,6 +490,7 @@ class Started:
     key: RunKey
     handle: str = ""
     ports: tuple[HostPort, ...] = ()
+    image: str = ""  # `repository@sha256:…`, or an id that only this engine knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -542,6 +546,7 @@ class Found:
     gpu_milli: int = 0  # thousandths of each of them
     version: int = 0  # as its Run said, as is the spec; None: the engine does not remember it
     spec: TaskSpec | None = None
+    image: str = ""  # as `Started` says
 
 
 @dataclass(frozen=True, slots=True)

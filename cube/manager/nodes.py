@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from cube.manager.entry import Entry, Grants, grants
 from cube.manager.facts import lose_task, merge, missing
+from cube.manager.images import image_of
 from cube.manager.ledger import Ledger
 from cube.manager.strangers import Strangers
 from cube.marks import mark
@@ -349,7 +350,9 @@ class Nodes:
         entry.number, entry.numbered_at = self._number, self._ledger.now
         entry.confirmed = False
         tasks, before = self._ledger.on(entry.name), entry.assigned
-        entry.tasks = tuple(_wanted(t) for t in [*tasks, *self._ledger.ended(entry.name)])
+        entry.tasks = tuple(
+            _wanted(t, image_of(self._ledger, t)) for t in [*tasks, *self._ledger.ended(entry.name)]
+        )
         uids = self._ledger.on_node.get(entry.name, {}).values()
         entry.assigned = {uid: before.get(uid, self._number) for uid in uids}
 
@@ -407,7 +410,7 @@ def _is_here(task: Task | None, fact: Fact, node: str) -> bool:
     return (task.uid, task.node, task.attempt) == (fact.uid, node, fact.attempt)
 
 
-def _wanted(task: Task) -> Wanted:
+def _wanted(task: Task, image: str) -> Wanted:
     return Wanted(
         task.uid,
         task.attempt,
@@ -418,4 +421,5 @@ def _wanted(task: Task) -> Wanted:
         task.failures,
         task.gpus,
         task.restart if task.phase == Phase.ENDED else task.restart - 1,
+        image,
     )
