@@ -118,6 +118,7 @@ class NodeInfo:
     engine: str = "simulated"
     boot_id: str = ""
     gpus: tuple[str, ...] = ()  # the model of each GPU, by device number
+    address: str = ""  # HOST:PORT where its worker listens; "": in the manager's own process
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +399,7 @@ class Assign:
     lease: float  # seconds that `on_disconnect: stop` tasks may outlive the answered report
     grace: float  # seconds of silence after which the node is lost
     tasks: tuple[Wanted, ...]
-    keep: tuple[str, ...] = ()  # unknown to the manager; leave alone
+    keep: tuple[tuple[str, int], ...] = ()  # (uid, attempt) unknown to the manager; leave alone
     tell_whole: bool = False  # send a whole report at once
 
 
@@ -656,3 +657,5 @@ class Snapshot:
     volumes: tuple[tuple[str, str], ...] = ()  # (job_volume, node)
     unknown: tuple[tuple[str, Fact], ...] = ()  # (node, container) awaiting recovery
     note: str = ""  # recovery, cut-off, store down: why the manager is not itself
+    reports_per_second: float = 50.0  # the manager's options, as is the queue's discipline
+    queue: Literal["bypass", "fifo"] = "bypass"

@@ -19,12 +19,16 @@ from cube.cli import (
     following,
     hosting,
     looking,
+    manager,
     operating,
     planning,
     revising,
     running,
     shell,
+    storing,
     tokens,
+    trying,
+    worker,
 )
 from cube.cli.exec import run_exec
 from cube.cli.exits import ReaderLeft
@@ -74,7 +78,7 @@ def cube() -> None:
     """
 
 
-cube.add_section("Start", hosting.dev, demo.demo, doctor.doctor)
+cube.add_section("Start", hosting.dev, manager.manager, worker.worker, demo.demo, doctor.doctor)
 cube.add_section(
     "Run jobs",
     running.run,
@@ -95,6 +99,8 @@ cube.add_section(
     following.events,
     explaining.explain,
 )
-cube.add_section("Plan", planning.plan, files.validate, files.schema)
-cube.add_section("Look after the cluster", operating.node, tokens.token, changing.recover)
+cube.add_section("Plan", planning.plan, trying.snapshot, files.validate, files.schema)
+cube.add_section(
+    "Look after the cluster", operating.node, tokens.token, changing.recover, storing.store
+)
 cube.add_section("The command itself", shell.completion, shell.version)

@@ -107,6 +107,13 @@ class SimulatedEngine:
         """What it was made from; its behaviour is the maker's."""
         return {"info": self.info}
 
+    def hold(self, run: Run, ports: tuple[HostPort, ...], ended: Exited | None = None) -> None:
+        """Have a run here that began before the engine did: it runs on until it is killed."""
+        held = _Container(run, self._behaviour(run), ended is None, ended, ports=ports)
+        self._containers[run.key] = held
+        if held.running:
+            self._load(held, +1)
+
     def running(self) -> list[RunKey]:
         """What truly runs now; other threads may ask."""
         return [key for key, held in list(self._containers.items()) if held.running]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import httpx2
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from cube.client import Client
 from cube.cluster import Cluster, ClusterOptions
+from cube.snapshot import read
 from tests.api.asking import fails, problem_of
 
 
@@ -41,7 +43,9 @@ def test_name_of_a_token_is_given_once(client, reader) -> None:
     error = fails(409, 6, lambda: client.create_token("reader"))
     assert "cube token rm" in error.remedy
     fails(422, 1, lambda: client.create_token("No Name"))
-    fails(422, 1, lambda: client.create_token("ann", "join"))
+    fails(422, 1, lambda: client.create_token("ann", "all"))
+    error = fails(409, 6, lambda: client.create_token("ann", "join"))
+    assert "cube manager" in error.remedy
     assert [t["scope"] for t in client.tokens()] == ["read"]
 
 
@@ -56,6 +60,7 @@ def test_token_that_has_expired_says_so(cluster, client) -> None:
 def test_reader_sees_what_there_is(client, reader) -> None:
     assert reader.cluster()["cluster"] == client.cluster()["cluster"]
     assert len(reader.nodes()) == 3
+    assert read(json.dumps(reader.snapshot())).snapshot.cluster == client.cluster()["cluster"]
     (token,) = reader.tokens()
     assert set(token) == {"name", "scope", "created", "expires"}
 

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
-from cube.api.server import Listen, ListenError
+from cube.backup import back_up, restore
 from cube.client import ApiProblem, Client
-from cube.cluster import Cluster, ClusterError, ClusterOptions
+from cube.cluster import Cluster, ClusterOptions
 from cube.engine import remove_cluster_remains
+from cube.hosting.failures import ClusterError
 from cube.messages import MANAGER
 from cube.record import replay
 from cube.revive import revive
+from cube.serving import Listen, ListenError
 from cube.spec import JobSpec, Kind, TaskSpec
 from cube.state_dir import StateDir
 from cube.views import TaskView
@@ -99,6 +101,27 @@ def test_a_deleted_store_leads_to_recovery_and_not_to_removal(options):
         assert client.cluster()["used"]["memory_mib"] == 2 * unknown[0]["needs"]["memory_mib"]
         client.recover("remove")
         wait_without_events(client, lambda: client.recovery()["unknown"] == [])
+
+
+def test_a_manager_that_moves_elsewhere_with_a_backup_finds_all_its_containers(options, tmp_path):
+    """A newer state was lost with the old place: what started since is listed, and untouched."""
+    archive, old = tmp_path / "backup.tar.gz", options.state_dir
+    with running(options) as (cluster, client):
+        client.submit(JobSpec("shop", (shell(FOREVER, instances=2),)))
+        before = handles(tasks_up(client, "shop", 2))
+        made = back_up(cluster.state, archive, cluster.world.now())  # while it runs
+        client.submit(JobSpec("late", (shell(FOREVER),)))
+        (late,) = tasks_up(client, "late", 1)
+        token = cluster.token
+    moved = replace(options, state_dir=tmp_path / "moved")
+    moved.state_dir.mkdir()
+    (moved.state_dir / "engine").symlink_to(old / "engine")  # what runs has not moved
+    restore(StateDir(moved.state_dir), archive, 0.0)
+    with running(moved) as (cluster, client):
+        assert (cluster.id, cluster.token) == (made.cluster, token)
+        assert handles(tasks_up(client, "shop", 2)) == before
+        wait(client, lambda: client.recovery()["unknown"] != [])
+        assert [u["container"] for u in client.recovery()["unknown"]] == [late["container"]]
 
 
 def wait_without_events(client: Client, condition: Callable[[], bool]) -> None:
@@ -287,7 +310,14 @@ def test_addresses_of_this_machine_are_read(text, host, port):
 )
 def test_other_addresses_are_refused(text):
     with pytest.raises(ListenError) as caught:
-        Listen.parse(text)
+        Listen.parse(text).check_loopback()
+    assert caught.value.exit_code == 2
+
+
+def test_nothing_is_served_to_a_network_without_tls(tmp_path):
+    cluster = Cluster(ClusterOptions(tmp_path, engine="simulated", listen=Listen("0.0.0.0", 0)))
+    with pytest.raises(ClusterError, match="needs TLS") as caught:
+        cluster.start()
     assert caught.value.exit_code == 2
 
 

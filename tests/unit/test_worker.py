@@ -132,7 +132,18 @@ def test_unwanted_container_is_killed_then_discarded() -> None:
 
 def test_kept_container_is_left_alone() -> None:
     driver = running()
-    assert driver.tell(assign(number=2, keep=(UID,))) == []
+    assert driver.tell(assign(number=2, keep=((UID, 1),))) == []
+
+
+def test_task_waits_for_the_end_of_a_later_attempt_that_is_kept_or_on_its_way_out() -> None:
+    """A restored store may ask for an attempt that has been followed by others."""
+    key = RunKey(UID, 3, 0)
+    driver = started()
+    driver.tell(Listed((Found(key, True),), INFO))
+    assert driver.tell(assign(WANTED, keep=((UID, 3),))) == []
+    assert driver.tell(assign(WANTED, number=2)) == [Send(ENGINE, Kill(key, 10.0))]
+    sends = driver.tell(Exited(key, 143, "stopped"))
+    assert [s.message.key for s in sends if isinstance(s.message, Run)] == [RunKey(UID, 1, 0)]
 
 
 def test_stop_keeps_the_ended_run_until_it_is_acknowledged() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from cube.messages import (
     EngineDown,
     Exited,
@@ -132,6 +134,16 @@ def test_older_run_that_is_still_there_is_killed() -> None:
     assert Send(ENGINE, Kill(KEY, 10.0)) in driver.tell(listed, 7.0)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_runs_that_a_new_worker_finds_the_older_is_killed(order: int) -> None:
+    newer = RunKey(UID, 1, 1)
+    found = (Found(KEY, True, size=SIZE), Found(newer, True, size=SIZE))
+    driver = Driver()
+    driver.tell(Wake(1))
+    kills = [s for s in driver.tell(Listed(found[::order], INFO)) if isinstance(s.message, Kill)]
+    assert kills == [Send(ENGINE, Kill(KEY, 10.0))]
+
+
 def test_restart_that_fell_due_while_the_engine_was_away_is_made_up_for() -> None:
     driver = running()
     driver.tell(Exited(KEY, 3), 1.0)
@@ -158,7 +170,7 @@ def test_restarted_run_is_listed_as_starting() -> None:
 
 def test_end_of_a_kept_container_is_told() -> None:
     driver = running()
-    driver.tell(assign(number=2, keep=(UID,)), 1.0)
+    driver.tell(assign(number=2, keep=((UID, 1),)), 1.0)
     driver.tell(Tick(), 1.5)
     driver.tell(Exited(KEY, 0), 2.0)
     (report,) = (r for r in reports(driver.tell(Tick(), 7.0)) if r.whole)
