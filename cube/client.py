@@ -7,6 +7,7 @@ are the shapes of `cube.views`, as they came.
 from __future__ import annotations
 
 import json
+import ssl
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from urllib.parse import quote
 import httpx2
 
 from cube.codec import encode
+from cube.frames import ENDED, STDERR, read_frames
 from cube.spec import JobSpec
 from cube.views import (
     AnswerView,
@@ -38,7 +40,6 @@ from cube.views import (
 
 TIMEOUT_SECONDS = 15.0  # longer than the server waits for its manager
 CONNECT_SECONDS = 3.0
-STDERR_FRAME, ENDED_FRAME = 2, 3  # of a command that runs beside a task
 PAGE = 5000  # events asked for at once
 STREAM_SILENCE_SECONDS = 45.0  # the server speaks at least every 15 s
 
@@ -76,15 +77,17 @@ class ApiProblem(ClientError):
 class Client:
     """Speaks to one manager. Close it, or use it in a `with`."""
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token: str, authority: str = "") -> None:
+        """`authority`: the certificate in PEM that vouches for an https address."""
         self.address = address.rstrip("/")
+        self.authority = authority
         self._http = httpx2.Client(
             base_url=self.address,
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx2.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,  # no proxy between us and a manager on this machine
             # Loading certificates takes 0.2 s, and plain HTTP (on loopback) has none to check.
-            verify=self.address.startswith("https:"),
+            verify=_trusting(authority) if self.address.startswith("https:") else False,
         )
 
     def close(self) -> None:
@@ -373,22 +376,22 @@ class Client:
 
 
 class Running:
-    """A command that runs beside a task; see `cube.api.execs` for what goes over the wire."""
+    """A command that runs beside a task; see `cube.frames` for what it says."""
 
     def __init__(self, http: httpx2.Client, response: httpx2.Response) -> None:
         self.exit_code: int | None = None  # once its output has ended
         self._http = http
-        self._frames = _frames(response.iter_raw())
+        self._frames = read_frames(response.iter_raw())
         _, data = next(self._frames)
         self._path = f"/v1/exec/{json.loads(data)['exec']}"
 
     def output(self) -> Iterator[tuple[bool, bytes]]:
         """What it says until it ends: (is it an error stream, bytes)."""
         for kind, data in self._frames:
-            if kind == ENDED_FRAME:
+            if kind == ENDED:
                 self.exit_code = json.loads(data)["exit_code"]
                 return
-            yield kind == STDERR_FRAME, data
+            yield kind == STDERR, data
 
     def write(self, data: bytes) -> None:
         """Give it input."""
@@ -403,14 +406,13 @@ class Running:
         _check(self._http.post(f"{self._path}/size", json={"rows": rows, "columns": columns}))
 
 
-def _frames(pieces: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Whole frames from pieces; what is cut off is no frame."""
-    held = b""
-    for piece in pieces:
-        held += piece
-        while len(held) >= 5 and len(held) >= (end := 5 + int.from_bytes(held[1:5], "big")):
-            yield held[0], held[5:end]
-            held = held[end:]
+def _trusting(authority: str) -> ssl.SSLContext:
+    """Believes who that authority vouches for, and nobody else."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if authority:
+        context.load_verify_locations(cadata=authority)
+    return context
 
 
 def new_request_id() -> str:

@@ -20,16 +20,19 @@ from typing import Literal, Self
 
 from cube.api import Backend, make_app
 from cube.api.problems import Problem
-from cube.api.server import Listen, ListenError, ServerThread
-from cube.api.streams import Bell
-from cube.engine import Emit, Engine, EngineUnavailable, make_engine
+from cube.engine import Emit, Engine, make_engine
+from cube.engine.capacity import Share
 from cube.engine.simulated import SimulatedEngine
+from cube.hosting import failures
+from cube.hosting.failures import ClusterError, split
 from cube.manager import Manager, ManagerOptions
 from cube.messages import MANAGER, SCHEDULER, NodeInfo, Stop, engine_name, worker_name
 from cube.policies import PolicyError, make_policy
 from cube.record import Recorder, RecordingError
 from cube.scheduler import Scheduler
-from cube.state_dir import StateDir, StateDirError
+from cube.serving import Listen, ServerThread
+from cube.serving.streams import Bell
+from cube.state_dir import StateDir
 from cube.store import SqliteStore, StoreError, StoreLocked
 from cube.worker import Worker
 from cube.world import NoAnswer, World
@@ -38,14 +41,6 @@ log = logging.getLogger(__name__)
 
 MAX_WORKERS = 1000
 END_SECONDS = 60.0  # beyond the longest grace, for all jobs to end
-
-
-class ClusterError(Exception):
-    """The cluster cannot start or end; the text's second line says what to do."""
-
-    def __init__(self, text: str, exit_code: int = 1) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +93,7 @@ class Cluster:
             if is_new:
                 with suppress(OSError):  # somebody else's files are in it by now
                     self.state.path.rmdir()
-            known = _explained(error, self.options)
+            known = explained(error)
             if known is None:
                 raise
             raise known from error
@@ -146,7 +141,7 @@ class Cluster:
                 f"{options.workers} workers cannot be.\nUse 1 to {MAX_WORKERS} of them.", 2
             )
         make_policy(options.policy)
-        options.listen.check()
+        options.listen.check_loopback()
         self.state.prepare()
         store = SqliteStore(self.state.store_path)
         closing.callback(lambda: store.close() if self._is_up else store.discard())
@@ -165,7 +160,7 @@ class Cluster:
         self._start_cores(store)
         bell = Bell()
         self.world.on_saved(bell.ring)
-        self.backend = Backend(self.world, store, self._engines, bell)
+        self.backend = Backend(self.world, store, self._engines or None, bell)
         self.token = self.state.make_token()
         server = ServerThread(make_app(self.backend, self.token), bound)
         server.start()
@@ -192,7 +187,7 @@ class Cluster:
             node=node,
             emit=emit,
             state_dir=self.state.engine_path,
-            share=(i, options.workers),
+            share=Share(i, options.workers),
             docker_url=options.docker_url,
             gpus=options.gpus,
         )
@@ -266,33 +261,14 @@ def _worker(node: str, cluster: str, _life: int) -> Worker:
     return Worker(node, cluster)
 
 
-def _explained(error: BaseException, options: ClusterOptions) -> ClusterError | None:
-    """What an error at the start means to an operator; None: nobody expected it."""
+def explained(error: BaseException) -> ClusterError | None:
+    """What an error at a manager's start means to an operator; None: nobody expected it."""
     match error:
-        case ClusterError():
-            return error
-        case ListenError():
-            return ClusterError(str(error), error.exit_code)
-        case StateDirError():
-            return ClusterError(str(error), 7)
-        case StoreLocked():
-            what, _, _ = str(error).partition("; ")
-            remedy = "Stop that one, or choose another directory with --state-dir DIR."
-            return ClusterError(f"Another Cube runs here: {what}.\n{remedy}", 6)
-        case StoreError():
-            what, remedy = _split(str(error), "; ")
+        case StoreError() if not isinstance(error, StoreLocked):
+            what, remedy = split(str(error), "; ")
             return ClusterError(f"{what}.\n{remedy}Choose another directory with --state-dir DIR.")
         case PolicyError():
             return ClusterError(f"{error}.\nSee the policies with: cube dev --help", 2)
-        case EngineUnavailable():
-            what, remedy = _split(str(error), ": ")
-            return ClusterError(f"{what}.\n{remedy}")
-        case RecordingError() | OSError():
+        case RecordingError():
             return ClusterError(f"{error}\nChoose another file or directory.")
-    return None
-
-
-def _split(text: str, between: str) -> tuple[str, str]:
-    """What is wrong, and the remedy as lines of their own."""
-    what, _, remedy = text.partition(between)
-    return what, f"{remedy[0].upper()}{remedy[1:]}.\n" if remedy else ""
+    return failures.explained(error)

@@ -118,6 +118,7 @@ class NodeInfo:
     engine: str = "simulated"
     boot_id: str = ""
     gpus: tuple[str, ...] = ()  # the model of each GPU, by device number
+    address: str = ""  # HOST:PORT where its worker listens; "": in the manager's own process
 
 
 @dataclass(frozen=True, slots=True)

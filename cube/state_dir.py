@@ -5,6 +5,7 @@
     DIR/address        where the running manager listens; there only while it runs
     DIR/engine/        what engines keep
     DIR/ca.pem         the authority's key and certificate, mode 0600 (see `cube.trust`)
+    DIR/ca.crt         the authority's certificate alone: what users trust
     DIR/manager.pem    the manager's own
 
 Owns the layout and these small files. Never opens the store.
@@ -26,10 +27,19 @@ class StateDirError(Exception):
 
 def default_state_dir() -> Path:
     """`$CUBE_STATE_DIR`, else `cube` in the user's state directory (XDG)."""
-    if chosen := os.environ.get("CUBE_STATE_DIR"):
+    return _chosen("CUBE_STATE_DIR", "cube")
+
+
+def default_worker_dir() -> Path:
+    """`$CUBE_WORKER_DIR`, else `cube-worker` in the user's state directory."""
+    return _chosen("CUBE_WORKER_DIR", "cube-worker")
+
+
+def _chosen(variable: str, name: str) -> Path:
+    if chosen := os.environ.get(variable):
         return Path(chosen)
     home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "cube"
+    return (Path(home) if home else Path.home() / ".local" / "state") / name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,11 @@ class StateDir:
     def authority_path(self) -> Path:
         """The key and the certificate with which the manager signs others."""
         return self.path / "ca.pem"
+
+    @property
+    def certificate_path(self) -> Path:
+        """What users trust; it is no secret."""
+        return self.path / "ca.crt"
 
     @property
     def manager_path(self) -> Path:

@@ -2,8 +2,8 @@
 
 Owns routes, the token and the shape of errors. Decides nothing: it asks the manager, reads the
 store's events and renders `cube.views`. `gate` has the door, `problems` the errors, `admission`
-which jobs are let in, `looking`, `changing`, `operating`, `tokens` and `following` the routes,
-`server` the thread that serves them.
+which jobs are let in, `known` who is, `looking`, `changing`, `operating`, `tokens`, `joining` and
+`following` the routes, `machines` what nodes say, which is served apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from cube.api.backend import Backend
 from cube.api.changing import changing_routes
 from cube.api.execs import exec_routes
 from cube.api.following import following_routes
-from cube.api.gate import MAX_BODY_BYTES, Gate, Tokens
+from cube.api.gate import MAX_BODY_BYTES, OPEN_PATHS, Gate, Tokens
+from cube.api.joining import JOINING_PATHS, Trust, joining_routes
+from cube.api.known import KnownAccess
 from cube.api.looking import looking_routes
 from cube.api.operating import operating_routes
 from cube.api.tokens import token_routes
@@ -28,8 +30,17 @@ __all__ = ["MAX_BODY_BYTES", "Backend", "make_app"]
 PROBLEM = {"model": ProblemView, "description": "A problem (RFC 9457) with its remedy."}
 
 
-def make_app(backend: Backend, token: str) -> FastAPI:
-    """The application. `token` is that of the state directory; others are made by its holder."""
+def make_app(
+    backend: Backend, token: str, known: KnownAccess | None = None, trust: Trust | None = None
+) -> FastAPI:
+    """The application.
+
+    Args:
+        backend: the cluster.
+        token: that of the state directory; others are made by its holder.
+        known: who is let in, if others ask for it too.
+        trust: what machines need to join; None: there is only this one.
+    """
     app = FastAPI(
         title="Cube",
         version=__version__,
@@ -41,8 +52,13 @@ def make_app(backend: Backend, token: str) -> FastAPI:
         dependencies=[Depends(HTTPBearer(auto_error=False))],  # for /openapi.json: `Gate` checks
     )
     problems.install(app)
-    made = (looking_routes, changing_routes, operating_routes, token_routes, following_routes)
-    for routes in (*made, exec_routes):
+    made = (looking_routes, changing_routes, operating_routes, following_routes, exec_routes)
+    for routes in made:
         app.include_router(routes(backend))
-    app.add_middleware(Gate, tokens=Tokens(backend, token))
+    app.include_router(token_routes(backend, trust))
+    if trust is not None:
+        app.include_router(joining_routes(backend, trust))
+    open_paths = OPEN_PATHS if trust is None else OPEN_PATHS + JOINING_PATHS
+    tokens = Tokens(known or KnownAccess(backend), token)
+    app.add_middleware(Gate, tokens=tokens, open_paths=open_paths)
     return app

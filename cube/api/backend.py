@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from cube.api.problems import Problem, check_reply, not_answered, not_found
-from cube.api.streams import Bell
-from cube.engine import CannotExecute, Engine, NoSuchRun
+from cube.engine import CannotExecute, NoSuchRun, TaskIO
 from cube.engine.session import Session, Wish
 from cube.messages import MANAGER, Access, Look, LookAccess, Reply, RunKey, Snapshot
+from cube.remote.line import Refused, Unreachable
+from cube.serving.streams import Bell
 from cube.store import Store
 from cube.task import Job, State, Task
 from cube.views.jobs import find_job, find_task
@@ -31,7 +33,7 @@ class Backend:
 
     world: World
     store: Store
-    engines: Mapping[str, Engine]  # by node; those that keep what tasks print
+    engines: Mapping[str, TaskIO] | None  # by node; None: they are simulated, and tasks say nothing
     bell: Bell  # rings when something was saved
 
     def look(self) -> Snapshot:
@@ -113,11 +115,12 @@ class Backend:
         run = RunKey(task.uid, task.attempt, task.restart - 1) if previous else task.uid
         if previous and not task.restart:
             raise Problem(404, f"{task.id} was not restarted, so there is no run before this one.")
-        if not self.engines:
+        if self.engines is None:
             raise Problem(404, "The simulated engine has no output.", "Run on a real one.")
         known = self.engines.get(task.node or "")
+        away = (Unreachable, Refused) if known is None else ()  # then another may have it
         for engine in self.engines.values() if known is None else (known,):
-            with suppress(NoSuchRun):
+            with _reaching(task.node), suppress(NoSuchRun, *away):
                 return engine.logs(run, follow=follow, tail=tail, since=since, stop=stop)
         raise _no_output(task)
 
@@ -127,20 +130,41 @@ class Backend:
         Raises:
             Problem: it does not run, or the command cannot.
         """
-        engine = self.engines.get(task.node or "")
-        if engine is None and not self.engines:
+        if self.engines is None:
             raise Problem(404, "The simulated engine runs no commands.", "Use a real one.")
-        if engine is None or task.state is not State.RUNNING:
+        if task.state is not State.RUNNING:
             what = f"{task.id} is {task.state}, so no command can be run there."
             raise Problem(409, what, f"See why with: cube explain {task.id}")
+        engine = self.engines.get(task.node or "")
+        if engine is None:
+            raise _away(task.node, "it was not heard since the manager started")
         try:
-            return engine.execute(task.uid, wish)
+            with _reaching(task.node):
+                return engine.execute(task.uid, wish)
         except NoSuchRun as error:
             remedy = f"Wait until it runs again: cube status {task.id}"
             raise Problem(409, f"No command can be run there now: {error}.", remedy) from error
         except CannotExecute as error:
             remedy = "Name a command that is there, after --."
             raise Problem(422, f"The command cannot be run: {error}.", remedy) from error
+
+
+@contextmanager
+def _reaching(node: str | None) -> Iterator[None]:
+    """What goes wrong on the way to another machine, as a user is told."""
+    try:
+        yield
+    except Unreachable as error:
+        raise _away(node, str(error)) from error
+    except Refused as error:
+        if error.status == HTTPStatus.NOT_IMPLEMENTED:
+            raise Problem(404, str(error), "Run on a real engine.") from error
+        raise Problem(502, f"The worker of {node} refused: {error}", error.remedy) from error
+
+
+def _away(node: str | None, why: str) -> Problem:
+    remedy = f"See how the node is: cube nodes; and on {node}: systemctl status cube-worker."
+    return Problem(503, f"The worker of {node} cannot be asked: {why}.", remedy)
 
 
 def _no_output(task: Task) -> Problem:

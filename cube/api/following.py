@@ -15,7 +15,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, Response
 
 from cube.api.backend import Backend
-from cube.api.streams import LiveResponse, from_thread
+from cube.serving.streams import LiveResponse, from_thread
 from cube.task import Event
 from cube.views import EventView
 from cube.views.show import show_event

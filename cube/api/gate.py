@@ -7,15 +7,15 @@ let in.
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterable
 
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cube.access import Refusal, admit_user, digest
-from cube.api.backend import Backend
+from cube.api.known import KnownAccess
 from cube.api.problems import Problem, as_problem
+from cube.serving.door import limited, signed
 from cube.task import Token
 from cube.world import NoAnswer
 
@@ -23,20 +23,15 @@ MAX_BODY_BYTES = 4 << 20
 OPEN_PATHS = ("/v1/health", "/openapi.json")
 _LOOKING = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 _PLANS = "/v1/plan"  # is a POST for the size of what it asks about, and changes nothing
-_STATUS = {"unknown": 401, "expired": 401, "forbidden": 403, "taken": 409}
+STATUS = {"unknown": 401, "expired": 401, "forbidden": 403, "taken": 409}
 
 
 class Tokens:
-    """All tokens that are let in. Those of the manager are asked for after each of its saves."""
+    """All tokens that are let in: the manager's, and that of the state directory."""
 
-    def __init__(self, backend: Backend, local: str) -> None:
-        self._backend = backend
+    def __init__(self, known: KnownAccess, local: str) -> None:
+        self._known = known
         self._local = Token("local", "full", digest(local), 0.0)
-        self._known: tuple[Token, ...] = ()
-        self._saves = 1
-        self._seen = 0  # how many saves `_known` has seen
-        self._lock = threading.Lock()
-        backend.world.on_saved(self._saved)
 
     def is_local(self, secret: str) -> bool:
         """Is it the one in the state directory?"""
@@ -48,37 +43,26 @@ class Tokens:
         Raises:
             NoAnswer: the manager does not answer.
         """
-        now = self._backend.world.now()
-        return admit_user(self._current(), secret, now, changes=changes)
-
-    def _saved(self) -> None:
-        self._saves += 1
-
-    def _current(self) -> tuple[Token, ...]:
-        with self._lock:
-            saves = self._saves
-            if self._seen != saves:
-                self._known = self._backend.access().tokens
-                self._seen = saves
-            return self._known
+        return admit_user(self._known.now().tokens, secret, self._known.clock(), changes=changes)
 
 
 class Gate:
     """Lets only those in whose token may do that, and no more of their body than is allowed."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, open_paths: Iterable[str]) -> None:
         self._app = app
         self._tokens = tokens
+        self._open = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer why not."""
-        problem = None
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
-            secret = _bearer(scope)
+        problem, send = None, signed(send)
+        if scope["type"] == "http" and scope["path"] not in self._open:
+            secret = bearer(scope)
             if not self._tokens.is_local(secret):
                 problem = await run_in_threadpool(self._refuse, scope, secret)
         if problem is None:
-            await self._app(scope, _limited(receive), send)
+            await self._app(scope, limited(receive, MAX_BODY_BYTES), send)
         else:
             await problem.response()(scope, receive, send)
 
@@ -90,25 +74,11 @@ class Gate:
             return as_problem(error)
         if isinstance(found, Token):
             return None
-        return Problem(_STATUS[found.kind], found.text, found.remedy)
+        return Problem(STATUS[found.kind], found.text, found.remedy)
 
 
-def _bearer(scope: Scope) -> str:
+def bearer(scope: Scope) -> str:
+    """The secret that came with a request; "" if none did."""
     given: bytes = dict(scope["headers"]).get(b"authorization", b"")
     kind, _, secret = given.decode("latin-1").partition(" ")
     return secret if kind == "Bearer" else ""
-
-
-def _limited(receive: Receive) -> Receive:
-    """Receives the request's body up to `MAX_BODY_BYTES`; beyond, whoever reads it gets a 413."""
-    left = MAX_BODY_BYTES
-
-    async def limited() -> Message:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise HTTPException(413, "The request is larger than 4 MiB.")
-        return message
-
-    return limited

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from cube.codec import CodecError
@@ -144,7 +145,7 @@ _EXPECTED: tuple[type[Exception], ...] = (
 )
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Have every error of `app` answered as a problem."""
 
     async def answer(_: Request, error: Exception) -> JSONResponse:

@@ -13,7 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from cube.access import digest
 from cube.api.backend import Backend
 from cube.api.changing import show_answer
+from cube.api.joining import Trust
+from cube.api.problems import Problem
 from cube.messages import CreateToken, RemoveToken
+from cube.trust import JoinToken
 from cube.views import AnswerView, NewTokenView, TokenView
 from cube.views.show import show_time
 
@@ -26,13 +29,13 @@ class TokenBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: TokenName
-    scope: Literal["full", "read"] = "full"
+    scope: Literal["full", "read", "join"] = "full"
     seconds: float | None = Field(
         None, gt=0, le=1e9, allow_inf_nan=False, description="Until it expires. None: never."
     )
 
 
-def token_routes(backend: Backend) -> APIRouter:
+def token_routes(backend: Backend, trust: Trust | None) -> APIRouter:
     """The routes, on this cluster."""
     router = APIRouter()
 
@@ -52,13 +55,14 @@ def token_routes(backend: Backend) -> APIRouter:
     @router.post("/v1/tokens", response_model=NewTokenView)
     def create(body: TokenBody) -> JSONResponse:
         """Make a token. Its secret is in this answer and nowhere else."""
-        secret, number = secrets.token_urlsafe(32), uuid.uuid4().hex
+        number = uuid.uuid4().hex
+        secret, text = _make(body.scope, trust)
         known = digest(secret)
         reply = backend.request(
             lambda edge: CreateToken(number, body.name, body.scope, known, edge, body.seconds),
             "Choose another name, or take that token back: cube token rm NAME.",
         )
-        answer: NewTokenView = {"status": reply.status, "text": reply.text, "token": secret}
+        answer: NewTokenView = {"status": reply.status, "text": reply.text, "token": text}
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
     @router.delete("/v1/tokens/{name}", response_model=AnswerView)
@@ -68,3 +72,19 @@ def token_routes(backend: Backend) -> APIRouter:
         return show_answer(backend.request(lambda edge: RemoveToken(number, name, edge)))
 
     return router
+
+
+def _make(scope: str, trust: Trust | None) -> tuple[str, str]:
+    """A new secret, and the token that holds it.
+
+    Raises:
+        Problem: machines cannot join here.
+    """
+    if scope != "join":
+        secret = secrets.token_urlsafe(32)
+        return secret, secret
+    if trust is None:
+        what = "No machines can join this cluster: it runs in one process."
+        raise Problem(409, what, "Start one that they can join: cube manager.")
+    made = JoinToken.make(trust.authority.fingerprint)
+    return made.secret, made.text()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cube.cli import trusting
 from cube.cli.exits import ExitCode, Failure
 from cube.state_dir import StateDir, StateDirError, default_state_dir
 
@@ -44,6 +45,7 @@ class Manager:
 
     address: str
     token: str
+    authority: str = ""  # the certificate that vouches for it, where there is TLS
 
 
 def look_for_manager(state_dir: Path) -> Manager | None:
@@ -61,11 +63,12 @@ def look_for_manager(state_dir: Path) -> Manager | None:
     except StateDirError as error:
         raise state_failure(error, ExitCode.NOT_ALLOWED) from None
     if "//" not in address:
-        address = f"http://{address}"
+        scheme = "https" if "CUBE_CA" in os.environ else "http"
+        address = f"{scheme}://{address}"
     if not (token.isascii() and token.isprintable()):
         what = "the token has characters that no token has"
         raise Failure(what, remedy=DENIED_REMEDY, code=ExitCode.NOT_ALLOWED)
-    return Manager(address, token)
+    return Manager(address, token, trusting.authority(address, state_dir))
 
 
 @contextmanager
@@ -86,7 +89,7 @@ def connected(state_dir: Path) -> Iterator[Client]:
     from cube.client import Client, ClientError
 
     try:
-        with Client(manager.address, manager.token) as client:
+        with Client(manager.address, manager.token, manager.authority) as client:
             yield client
     except ClientError as error:
         raise client_failure(error) from None
@@ -147,7 +150,7 @@ def try_manager(manager: Manager) -> Failure | None:
     from cube.client import Client, ClientError
 
     try:
-        with Client(manager.address, manager.token) as client:
+        with Client(manager.address, manager.token, manager.authority) as client:
             client.cluster()
     except ClientError as error:
         return client_failure(error)

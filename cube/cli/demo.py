@@ -79,7 +79,8 @@ def _docker_url() -> str | None:
 def _embedded(folder: Path, engine: EngineName) -> Iterator[Cluster]:
     """A cluster of three nodes; all that it made is removed, whatever happens inside."""
     from cube.client import ClientError
-    from cube.cluster import Cluster, ClusterError, ClusterOptions
+    from cube.cluster import Cluster, ClusterOptions
+    from cube.hosting.failures import ClusterError
 
     cluster = Cluster(ClusterOptions(folder, NODES, engine, docker_url=_docker_url()))
     signal.signal(signal.SIGTERM, _interrupt)

@@ -146,10 +146,11 @@ def check_lock(state_dir: Path) -> Check:
 
 def check_port(listen: str) -> Check:
     """Can a manager listen there?"""
-    from cube.api.server import Listen, ListenError
+    from cube.serving import Listen, ListenError
 
     try:
         place = Listen.parse(listen)
+        place.check_loopback()
         with place.bind() as bound:
             host, port = bound.getsockname()[:2]
     except ListenError as error:

@@ -23,7 +23,8 @@ from cube.cli.printing import local_time
 from cube.state_dir import default_state_dir
 
 if TYPE_CHECKING:
-    from cube.cluster import Cluster, ClusterError, ClusterOptions
+    from cube.cluster import Cluster, ClusterOptions
+    from cube.hosting.failures import ClusterError
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 POLICIES = (
@@ -92,12 +93,13 @@ def dev(
 
     Containers outlive it and are adopted at the next start, unless --rm.
     """
-    from cube.api.server import Listen, ListenError
-    from cube.cluster import Cluster, ClusterError, ClusterOptions
+    from cube.cluster import Cluster, ClusterOptions
+    from cube.hosting.failures import ClusterError
+    from cube.serving import Listen, ListenError
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     sys.path.append(str(Path.cwd()))  # where a user's own policy may lie
-    with _ending_signals() as ended:
+    with ending_signals() as ended:
         try:
             place = Listen.parse(listen)
             options = ClusterOptions(
@@ -146,7 +148,11 @@ def _serve(cluster: Cluster, options: ClusterOptions, remove: bool, ended: threa
     with Client(cluster.url, cluster.token) as client:
         begun = client.cluster()["revision"]  # before anybody is told where to send jobs
     _greet(cluster, options, remove)
-    teller = threading.Thread(target=_tell_events, args=(cluster, begun), daemon=True)
+    teller = threading.Thread(
+        target=tell_events,
+        args=(cluster.url, cluster.token, cluster.revision, begun),
+        daemon=True,
+    )
     teller.start()
     ended.wait()
     note("\nstopping; once more to stop at once" + (" (containers stay)" if not remove else ""))
@@ -180,13 +186,13 @@ def _what_stays(options: ClusterOptions) -> str:
     return "stopped; what runs goes on, and is adopted at the next start"
 
 
-def _tell_events(cluster: Cluster, begun: int) -> None:
+def tell_events(url: str, token: str, after: int, begun: int) -> None:
     """Print what happens, a line each; up to `begun` the greeting has told that nodes joined."""
     from cube.client import Client, ClientError
 
     try:
-        with Client(cluster.url, cluster.token) as client:
-            for event in client.follow_events(after=cluster.revision):
+        with Client(url, token) as client:
+            for event in client.follow_events(after=after):
                 if event["revision"] <= begun and event["kind"] in JOINING:
                     continue
                 time = local_time(event["at"]).split(" ")[1][:8]
@@ -196,7 +202,7 @@ def _tell_events(cluster: Cluster, begun: int) -> None:
 
 
 @contextmanager
-def _ending_signals() -> Iterator[threading.Event]:
+def ending_signals() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C or SIGTERM sets; the second ends the process at once."""
     ended = threading.Event()
 

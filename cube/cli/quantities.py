@@ -1,4 +1,4 @@
-"""Durations and moments on the command line: `90s`, `10m`, `1h30m`, as in job files; dates."""
+"""Quantities on the command line, written as in job files: durations, moments, sizes."""
 
 from __future__ import annotations
 
@@ -76,3 +76,35 @@ class Moment(click.ParamType[float]):
 
 
 MOMENT = Moment()
+
+
+class Reserved(click.ParamType[tuple[int, int, int]]):
+    """Cores, memory and disk: milli-cores and MiB."""
+
+    name = "reserve"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int]:
+        """Read `cpu=0.5,memory=1G,disk=2G`; what is left out is as usual."""
+        if isinstance(value, tuple):
+            return value
+        from cube.engine.capacity import Reserve
+        from cube.units import mib, parse_bytes, parse_cpus
+
+        found = Reserve()
+        for part in filter(None, str(value).split(",")):
+            name, _, given = part.partition("=")
+            try:
+                if name == "cpu":
+                    found = found._replace(cpu_milli=parse_cpus(given))
+                elif name in ("memory", "disk"):
+                    found = found._replace(**{f"{name}_mib": mib(parse_bytes(given))})
+                else:
+                    self.fail(f"{part} is neither cpu=, memory= nor disk=", param, ctx)
+            except ValueError as error:
+                self.fail(f"{part} is no size: {error}", param, ctx)
+        return found
+
+
+RESERVED = Reserved()

@@ -21,6 +21,12 @@ def _with(*codes: ExitCode) -> tuple[ExitCode, ...]:
 
 EXITS = {
     "dev": (*_LOCAL, ExitCode.CONFLICT, ExitCode.NOT_ALLOWED, ExitCode.INTERRUPTED),
+    "manager": (*_LOCAL, ExitCode.CONFLICT, ExitCode.NOT_ALLOWED, ExitCode.INTERRUPTED),
+    "worker": _with(ExitCode.CONFLICT),
+    "manager install": _with(),
+    "manager uninstall": (*_LOCAL, ExitCode.NOT_FOUND, ExitCode.NOT_ALLOWED),
+    "worker install": _with(ExitCode.CONFLICT),
+    "worker uninstall": (*_LOCAL, ExitCode.NOT_FOUND, ExitCode.NOT_ALLOWED),
     "demo": (*_LOCAL, ExitCode.UNHEALTHY, ExitCode.INTERRUPTED),
     "doctor": _LOCAL,
     "run": _with(ExitCode.UNPLACED, ExitCode.UNHEALTHY, ExitCode.CONFLICT),
@@ -63,7 +69,9 @@ what is wrong, where, and what to do; `CUBE_DEBUG=1` adds the trace of an unexpe
 
 A manager is found through `CUBE_ADDR` and `CUBE_TOKEN`, else through the files `address` and
 `token` in the state directory: `--state-dir`, else `CUBE_STATE_DIR`, else
-`$XDG_STATE_HOME/cube`, else `~/.local/state/cube`.
+`$XDG_STATE_HOME/cube`, else `~/.local/state/cube`. Whether it is the right one is told by
+`CUBE_CA`, a file with the certificate of its authority or the fingerprint that
+`cube token create` prints, else by the file `ca.crt` there.
 
 Written by `python -m cube.cli.reference`; a test keeps it current.
 """
@@ -79,7 +87,7 @@ def _exit_codes() -> Iterator[str]:
     yield "| code | means |\n|---|---|"
     for code, meaning in MEANING.items():
         yield f"| {int(code)} | {meaning} |"
-    yield "\n`cube dev` that is stopped in good order, with one Ctrl-C or SIGTERM, exits with 0."
+    yield "\n`cube dev`, `manager` and `worker` exit with 0 when one Ctrl-C or SIGTERM stops them."
 
 
 def _sections() -> Iterator[str]:
@@ -93,6 +101,8 @@ def _sections() -> Iterator[str]:
 def leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     """The commands that do something, below and including this one, with their full names."""
     if isinstance(command, click.Group):
+        if command.invoke_without_command:
+            yield path, command
         for name, below in command.commands.items():
             yield from leaves(below, f"{path} {name}")
     else:

@@ -1,15 +1,18 @@
-"""What the command line itself asks a Docker engine: can it be used, and is anything left?
+"""What the command line itself asks an engine: can it be used, and is anything left?
 
-Read-only but for pulling an image. Everything that runs is started and removed by engines.
+Read-only but for pulling an image and for what a worker leaves when it is uninstalled.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cube.cli.exits import note
+from cube.cli.exits import Failure, note
 from cube.cli.tables import plural
 
 if TYPE_CHECKING:
@@ -74,3 +77,74 @@ def left_behind(url: str | None, cluster: str) -> str:
         plural(len(found), word)
         for found, word in ((containers, "container"), (networks, "network"), (volumes, "volume"))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRemains:
+    """What a worker leaves on its machine when it is uninstalled."""
+
+    directory: Path
+    engine: str
+    docker_url: str | None
+    node: str
+    cluster: str
+
+    @classmethod
+    def of(cls, directory: Path, engine: str, docker_url: str | None) -> WorkerRemains:
+        """As its directory says.
+
+        Raises:
+            Failure: that tells nothing.
+        """
+        from cube.trust import Identity, TrustError, party_of
+
+        try:
+            kept = Identity.read(directory / "node.pem")
+        except TrustError as error:
+            raise Failure(str(error)) from None
+        party = None if kept is None else party_of(kept.certificate)
+        if party is None:
+            what = "it is removed; what remains of it cannot be told, for it has no identity"
+            raise Failure(what, where=str(directory))
+        return cls(directory, engine, docker_url, party.name, party.cluster)
+
+    @property
+    def forget(self) -> str:
+        """What to say where the manager is known."""
+        return f"cube node rm {self.node}"
+
+    def shown(self) -> str:
+        """All of it, in one line.
+
+        Raises:
+            Failure: its engine does not answer.
+        """
+        from cube.engine import EngineUnavailable
+
+        if self.engine != "docker":
+            return f"the node's directory {self.directory}, with what runs"
+        try:
+            held = left_behind(self.docker_url, self.cluster)
+        except EngineUnavailable as error:
+            raise Failure(f"what remains cannot be told: {error}") from None
+        return f"{held}, and the node's directory {self.directory}"
+
+    def remove(self) -> None:
+        """Kill and remove what carries the cluster's label, then the directory.
+
+        Raises:
+            Failure: its engine does not answer; nothing is removed then.
+        """
+        from cube.engine import EngineUnavailable, remove_cluster_remains
+
+        try:
+            if self.engine in ("docker", "process"):
+                remove_cluster_remains(
+                    "docker" if self.engine == "docker" else "process",
+                    cluster=self.cluster,
+                    state_dir=self.directory / "engine",
+                    docker_url=self.docker_url,
+                )
+        except EngineUnavailable as error:
+            raise Failure(f"it is not removed: {error}") from None
+        shutil.rmtree(self.directory)

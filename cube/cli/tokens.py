@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from cube.cli import connection, tables
+from cube.cli import connection, tables, trusting
 from cube.cli.exits import note
 from cube.cli.printing import output_option, print_json, print_table
 from cube.cli.quantities import DURATION
 
+JOIN_SECONDS = 86_400.0
 name_argument = click.argument("name", metavar="NAME")
 
 
@@ -22,23 +23,45 @@ def token() -> None:
 @token.command()
 @name_argument
 @click.option("--read-only", is_flag=True, help="It may look, and not change anything.")
+@click.option("--join", is_flag=True, help="It lets machines join as nodes, and nothing else.")
 @click.option(
-    "--expires", type=DURATION, metavar="TIME", help="After so long, as in 8h. Default: never."
+    "--expires",
+    type=DURATION,
+    metavar="TIME",
+    help="After so long, as in 8h. Default: never; with --join, 24h.",
 )
 @connection.state_dir_option
 @output_option
-def create(name: str, read_only: bool, expires: float | None, state_dir: Path, output: str) -> None:
+def create(
+    name: str,
+    read_only: bool,
+    join: bool,
+    expires: float | None,
+    state_dir: Path,
+    output: str,
+) -> None:
     """Make a token and print it: it cannot be shown again.
 
-    Whoever sets CUBE_TOKEN to it, and CUBE_ADDR to the manager's address, may use the cluster.
+    What its user has to set, or what a machine that joins has to run, is told beside it.
     """
+    if join and read_only:
+        raise click.UsageError("--join and --read-only exclude one another")
+    scope = "join" if join else "read" if read_only else "full"
+    if join and expires is None:
+        expires = JOIN_SECONDS
     with connection.connected(state_dir) as client:
-        made = client.create_token(name, "read" if read_only else "full", expires)
+        made = client.create_token(name, scope, expires)
     if output == "json":
         print_json(made)
+        return
+    note(f"{made['text']}; it is not shown again:")
+    click.echo(made["token"])
+    if join:
+        note(f"On the machine: cube worker --join {client.address} --token TOKEN")
     else:
-        note(f"{made['text']}; it is not shown again:")
-        click.echo(made["token"])
+        note(f"Its user sets CUBE_TOKEN to it, and:\n  export CUBE_ADDR={client.address}")
+        if client.authority:
+            note(f"  export CUBE_CA={trusting.fingerprint(client.authority)}")
 
 
 @token.command()

@@ -19,12 +19,14 @@ from cube.cli import (
     following,
     hosting,
     looking,
+    manager,
     operating,
     planning,
     revising,
     running,
     shell,
     tokens,
+    worker,
 )
 from cube.cli.exec import run_exec
 from cube.cli.exits import ReaderLeft
@@ -74,7 +76,7 @@ def cube() -> None:
     """
 
 
-cube.add_section("Start", hosting.dev, demo.demo, doctor.doctor)
+cube.add_section("Start", hosting.dev, manager.manager, worker.worker, demo.demo, doctor.doctor)
 cube.add_section(
     "Run jobs",
     running.run,

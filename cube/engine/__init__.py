@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Protocol
 
-from cube.engine.capacity import machine_gpus
+from cube.engine.capacity import WHOLE, Share, machine_gpus
 from cube.engine.session import Session, Wish
 from cube.messages import (
     Discard,
@@ -55,30 +55,8 @@ class CannotExecute(Exception):
     """A command cannot be run beside a task; the text says why."""
 
 
-class Engine(Protocol):
-    """Runs tasks of one node of one cluster, and touches nothing else.
-
-    Orders about one run are carried out in the order in which they came; orders may be
-    repeated. What happens is told through the `emit` that the engine was made with, from the
-    engine's own threads:
-
-    - `Run`: `Started` (also when it runs already), or `Exited` (`started` False, or the end of
-      a run that is over: a key runs once).
-    - `Kill`: the stop signal, `grace_seconds`, then SIGKILL for all of it; `Exited` when it is
-      gone. Killing what is not there is answered by `Exited` with the reason "gone".
-    - `Discard`: removes the remains of an ended run; leaves alone what still runs.
-    - `List`: `Listed`, consistent with everything emitted before and after it.
-    - an engine that stops answering: `EngineDown`; orders given meanwhile may be lost without
-      an answer. Once it answers again: `Listed`, from which all is to be judged afresh.
-    """
-
-    info: NodeInfo
-
-    def handle(self, message: Order) -> None:
-        """Carry out an order. Never blocks."""
-
-    def close(self) -> None:
-        """Stop threads and streams. What runs goes on running."""
+class TaskIO(Protocol):
+    """What one can have of a node's tasks from outside: their output, commands beside them."""
 
     def logs(
         self,
@@ -110,6 +88,32 @@ class Engine(Protocol):
             CannotExecute: it runs, but the command cannot.
         """
 
+
+class Engine(TaskIO, Protocol):
+    """Runs tasks of one node of one cluster, and touches nothing else.
+
+    Orders about one run are carried out in the order in which they came; orders may be
+    repeated. What happens is told through the `emit` that the engine was made with, from the
+    engine's own threads:
+
+    - `Run`: `Started` (also when it runs already), or `Exited` (`started` False, or the end of
+      a run that is over: a key runs once).
+    - `Kill`: the stop signal, `grace_seconds`, then SIGKILL for all of it; `Exited` when it is
+      gone. Killing what is not there is answered by `Exited` with the reason "gone".
+    - `Discard`: removes the remains of an ended run; leaves alone what still runs.
+    - `List`: `Listed`, consistent with everything emitted before and after it.
+    - an engine that stops answering: `EngineDown`; orders given meanwhile may be lost without
+      an answer. Once it answers again: `Listed`, from which all is to be judged afresh.
+    """
+
+    info: NodeInfo
+
+    def handle(self, message: Order) -> None:
+        """Carry out an order. Never blocks."""
+
+    def close(self) -> None:
+        """Stop threads and streams. What runs goes on running."""
+
     def purge(self) -> None:
         """Kill and remove everything of this cluster and node, data included. Blocks."""
 
@@ -121,15 +125,16 @@ def make_engine(
     node: str,
     emit: Emit,
     state_dir: Path,
-    share: tuple[int, int] = (0, 1),
+    share: Share = WHOLE,
     docker_url: str | None = None,
     labels: tuple[tuple[str, str], ...] = (),
     datacenter: str = "dc1",
     gpus: tuple[str, ...] | None = None,
+    address: str = "",
 ) -> Engine:
-    """The engine of a node. `share` (i, n): the i-th of n nodes that divide this machine.
+    """The engine of a node, which may use that share of this machine.
 
-    `gpus` are the models of the machine's GPUs; None asks the machine.
+    `gpus` are the models of the machine's GPUs; None asks the machine. `address`: its worker's.
 
     Raises:
         EngineUnavailable: it does not answer, may not be used, or cannot work here.
@@ -137,7 +142,17 @@ def make_engine(
     if gpus is None:
         elsewhere = kind == "docker" and docker_url and not docker_url.startswith("unix://")
         gpus = () if elsewhere else machine_gpus()
-    info = NodeInfo(node, 0, 0, 0, datacenter=datacenter, labels=labels, engine=kind, gpus=gpus)
+    info = NodeInfo(
+        node,
+        0,
+        0,
+        0,
+        datacenter=datacenter,
+        labels=labels,
+        engine=kind,
+        gpus=gpus,
+        address=address,
+    )
     if kind == "docker":
         from cube.engine.docker.engine import DockerEngine
 

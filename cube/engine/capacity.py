@@ -9,31 +9,49 @@ import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from cube.messages import NodeInfo
 
-RESERVE_CPU_MILLI = 250
-RESERVE_MEMORY_MIB = 512
 MIB = 1024 * 1024
 GPU_SECONDS = 20  # `nvidia-smi` may wake a sleeping driver
 
 
-def with_capacity(
-    info: NodeInfo, cpu_milli: int, memory_mib: int, disk_mib: int, share: tuple[int, int]
-) -> NodeInfo:
-    """`info` with the i-th of n equal parts (`share`) of a machine's sizes less the reserve.
+class Reserve(NamedTuple):
+    """What a machine keeps for itself."""
 
-    The disk's reserve is as large as the memory's. A machine smaller than the reserve offers
-    nothing. GPUs are dealt out in turn: each keeps its number, and is one node's alone.
+    cpu_milli: int = 250
+    memory_mib: int = 512
+    disk_mib: int = 512
+
+
+class Share(NamedTuple):
+    """The part of a machine that a node may use: the `number`-th of `parts` equal ones."""
+
+    number: int = 0
+    parts: int = 1
+    reserve: Reserve = Reserve()
+
+
+WHOLE = Share()
+
+
+def with_capacity(
+    info: NodeInfo, cpu_milli: int, memory_mib: int, disk_mib: int, share: Share
+) -> NodeInfo:
+    """`info` with a share of a machine's sizes less the reserve.
+
+    A machine smaller than the reserve offers nothing. GPUs are dealt out in turn: each keeps its
+    number, and is one node's alone.
     """
-    index, parts = share
-    assert 0 <= index < parts, f"share {share} is not (i, n) with 0 <= i < n"
+    part, parts, reserve = share
+    assert 0 <= part < parts, f"{share} is no part"
     return replace(
         info,
-        cpu_milli=max(0, cpu_milli - RESERVE_CPU_MILLI) // parts,
-        memory_mib=max(0, memory_mib - RESERVE_MEMORY_MIB) // parts,
-        disk_mib=max(0, disk_mib - RESERVE_MEMORY_MIB) // parts,
-        gpus=tuple(m if number % parts == index else "" for number, m in enumerate(info.gpus)),
+        cpu_milli=max(0, cpu_milli - reserve.cpu_milli) // parts,
+        memory_mib=max(0, memory_mib - reserve.memory_mib) // parts,
+        disk_mib=max(0, disk_mib - reserve.disk_mib) // parts,
+        gpus=tuple(m if number % parts == part else "" for number, m in enumerate(info.gpus)),
     )
 
 

@@ -142,6 +142,15 @@ class RecoverView(TypedDict):
     left: list[LeftView]  # those that could not be adopted
 
 
+class JoinedView(TypedDict):
+    """What a machine gets that has become a node. It is told once."""
+
+    cluster: str
+    certificate: str  # PEM
+    secret: str  # goes with each of the node's requests
+    machines_port: int  # where the manager speaks with nodes
+
+
 class HealthView(TypedDict):
     """The server answers."""
 

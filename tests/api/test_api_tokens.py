@@ -41,7 +41,9 @@ def test_name_of_a_token_is_given_once(client, reader) -> None:
     error = fails(409, 6, lambda: client.create_token("reader"))
     assert "cube token rm" in error.remedy
     fails(422, 1, lambda: client.create_token("No Name"))
-    fails(422, 1, lambda: client.create_token("ann", "join"))
+    fails(422, 1, lambda: client.create_token("ann", "all"))
+    error = fails(409, 6, lambda: client.create_token("ann", "join"))
+    assert "cube manager" in error.remedy
     assert [t["scope"] for t in client.tokens()] == ["read"]
 
 

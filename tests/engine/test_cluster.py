@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from cube.api.server import Listen, ListenError
 from cube.client import ApiProblem, Client
-from cube.cluster import Cluster, ClusterError, ClusterOptions
+from cube.cluster import Cluster, ClusterOptions
 from cube.engine import remove_cluster_remains
+from cube.hosting.failures import ClusterError
 from cube.messages import MANAGER
 from cube.record import replay
 from cube.revive import revive
+from cube.serving import Listen, ListenError
 from cube.spec import JobSpec, Kind, TaskSpec
 from cube.state_dir import StateDir
 from cube.views import TaskView
@@ -287,7 +288,14 @@ def test_addresses_of_this_machine_are_read(text, host, port):
 )
 def test_other_addresses_are_refused(text):
     with pytest.raises(ListenError) as caught:
-        Listen.parse(text)
+        Listen.parse(text).check_loopback()
+    assert caught.value.exit_code == 2
+
+
+def test_nothing_is_served_to_a_network_without_tls(tmp_path):
+    cluster = Cluster(ClusterOptions(tmp_path, engine="simulated", listen=Listen("0.0.0.0", 0)))
+    with pytest.raises(ClusterError, match="needs TLS") as caught:
+        cluster.start()
     assert caught.value.exit_code == 2
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from command_bench import Command, check, cluster_of, command, until
 
 from cube.client import ApiProblem, Client, Running
-from cube.cluster import Cluster
 from cube.spec import JobSpec, TaskSpec
+from tests.hosting.hosts import cluster as several_hosts
 
 TASK = "shop/web/1"
 SLEEP = TaskSpec(
@@ -23,28 +24,40 @@ SLEEP = TaskSpec(
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param("docker", marks=pytest.mark.docker), "process"]
+    scope="module",
+    params=[pytest.param("docker", marks=pytest.mark.docker), "process", "another machine"],
 )
-def cluster(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Cluster]:
+def place(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[tuple[Client, Path]]:
+    """A client of a cluster that runs the task, and the state directory."""
+    state = tmp_path_factory.mktemp("exec") / "state"
+    if request.param == "another machine":
+        with several_hosts(state, "one", engine="process") as (manager, client):
+            begin(client)
+            yield client, manager.state.path
+        return
     if request.param == "docker":
         request.getfixturevalue("docker_api")
-    state = tmp_path_factory.mktemp("exec") / "state"
-    with cluster_of(state, workers=1, engine=request.param) as made:
-        with Client(made.url, made.token) as client:
-            client.submit(JobSpec("shop", (SLEEP,)))
-            until(client, lambda: client.task(TASK)["state"] == "running")
-        yield made
+    with (
+        cluster_of(state, workers=1, engine=request.param) as made,
+        Client(made.url, made.token) as client,
+    ):
+        begin(client)
+        yield client, made.state.path
+
+
+def begin(client: Client) -> None:
+    client.submit(JobSpec("shop", (SLEEP,)))
+    until(client, lambda: client.task(TASK)["state"] == "running")
 
 
 @pytest.fixture
-def client(cluster: Cluster) -> Iterator[Client]:
-    with Client(cluster.url, cluster.token) as made:
-        yield made
+def client(place: tuple[Client, Path]) -> Client:
+    return place[0]
 
 
 @pytest.fixture
-def cube(cluster: Cluster, capsys, monkeypatch) -> Command:
-    monkeypatch.setenv("CUBE_STATE_DIR", str(cluster.state.path))
+def cube(place: tuple[Client, Path], capsys, monkeypatch) -> Command:
+    monkeypatch.setenv("CUBE_STATE_DIR", str(place[1]))
     monkeypatch.delenv("CUBE_ADDR", raising=False)
     return command(capsys)
 

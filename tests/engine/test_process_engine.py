@@ -13,7 +13,7 @@ import pytest
 from engine_bench import Bench, await_end, forever, key_of, output, run_to_end, shell
 
 from cube.engine import EngineUnavailable, make_engine, remove_cluster_remains
-from cube.engine.capacity import RESERVE_CPU_MILLI
+from cube.engine.capacity import WHOLE, Reserve, Share
 from cube.messages import Exited, Started
 from cube.spec import Port, TaskSpec
 
@@ -163,18 +163,21 @@ def test_purge_leaves_nothing(process_bench, cluster: str, tmp_path: Path) -> No
 
 
 def test_nodes_of_one_machine_divide_it(tmp_path: Path) -> None:
-    def info(share: tuple[int, int]):
+    def info(share: Share):
         engine = make_engine(
             "process", cluster="c", node="n", emit=print, state_dir=tmp_path, share=share
         )
         engine.close()
         return engine.info
 
-    whole, parts = info((0, 1)), [info((i, 3)) for i in range(3)]
-    assert whole.cpu_milli == (os.cpu_count() or 1) * 1000 - RESERVE_CPU_MILLI
+    whole, parts = info(WHOLE), [info(Share(i, 3)) for i in range(3)]
+    assert whole.cpu_milli == (os.cpu_count() or 1) * 1000 - WHOLE.reserve.cpu_milli
     assert {part.cpu_milli for part in parts} == {whole.cpu_milli // 3}
     assert {part.memory_mib for part in parts} == {whole.memory_mib // 3}
     assert {part.host for part in parts} == {whole.host}
+    more = info(Share(reserve=Reserve(750, 1024, 2048)))
+    assert whole.cpu_milli - more.cpu_milli == 500
+    assert whole.memory_mib - more.memory_mib == 512
 
 
 def test_importing_the_package_loads_no_engine() -> None:

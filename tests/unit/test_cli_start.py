@@ -71,7 +71,10 @@ def test_every_exit_code_has_a_meaning():
 
 
 def test_every_command_that_prints_data_offers_json():
-    without = {"cube dev", "cube demo", "cube exec", "cube schema", "cube completion"}
+    hosting = {"cube dev", "cube demo"}
+    for kind in ("manager", "worker"):
+        hosting |= {f"cube {kind}", f"cube {kind} install", f"cube {kind} uninstall"}
+    without = {*hosting, "cube exec", "cube schema", "cube completion"}
     for name, command in leaves(cube, "cube"):
         has = any("--output" in parameter.opts for parameter in command.params)
         assert has == (name not in without), name

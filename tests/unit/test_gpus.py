@@ -295,7 +295,8 @@ def test_gpus_are_read_and_divided_among_the_nodes_of_a_machine() -> None:
     models = capacity.read_gpus(listing)
     assert models == ("Tesla T4", "Tesla T4", "NVIDIA A100-SXM4-40GB")
     info = NodeInfo("n", 0, 0, 0, gpus=models)
-    shares = [capacity.with_capacity(info, 9000, 9000, 9000, (i, 2)).gpus for i in (0, 1)]
+    halves = [capacity.Share(i, 2) for i in (0, 1)]
+    shares = [capacity.with_capacity(info, 9000, 9000, 9000, half).gpus for half in halves]
     assert shares == [("Tesla T4", "", "NVIDIA A100-SXM4-40GB"), ("", "Tesla T4", "")]
     assert capacity.read_gpus("No devices were found\n") == ()
 

@@ -6,6 +6,7 @@ Never looks at the user's Docker context: the URL is given.
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from docker.api.client import APIClient
 from docker.errors import DockerException
 
 from cube.engine import EngineUnavailable
-from cube.engine.capacity import MIB, boot_id, free_disk_mib, with_capacity
+from cube.engine.capacity import MIB, Share, boot_id, free_disk_mib, with_capacity
 from cube.engine.docker.errors import UNREACHABLE, unavailable_text
 from cube.messages import NodeInfo
 
@@ -63,7 +64,7 @@ def root_of(api: APIClient) -> str:
     return str(api.info().get("DockerRootDir", ""))
 
 
-def describe(api: APIClient, url: str, info: NodeInfo, share: tuple[int, int]) -> NodeInfo:
+def describe(api: APIClient, url: str, info: NodeInfo, share: Share) -> NodeInfo:
     """`info` with the engine's capacity and identity.
 
     The disk is what is free where the engine keeps its data; of an engine on another machine
@@ -73,17 +74,11 @@ def describe(api: APIClient, url: str, info: NodeInfo, share: tuple[int, int]) -
     local = is_local(url)
     disk = free_disk_mib(about.get("DockerRootDir", "")) if local else 0
     sized = with_capacity(info, about["NCPU"] * 1000, about["MemTotal"] // MIB, disk, share)
-    return NodeInfo(
-        info.name,
-        sized.cpu_milli,
-        sized.memory_mib,
-        sized.disk_mib,
+    return replace(
+        sized,
         host=str(about["ID"]),
-        datacenter=info.datacenter,
-        labels=info.labels,
         engine="docker",
         boot_id=(boot_id() if local else "") or str(about["ID"]),
-        gpus=sized.gpus,
     )
 
 

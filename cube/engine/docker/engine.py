@@ -18,6 +18,7 @@ from functools import partial
 from docker.errors import APIError
 
 from cube.engine import CannotExecute, Emit, NoSuchRun, Order
+from cube.engine.capacity import WHOLE, Share
 from cube.engine.docker import look
 from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local, root_of
 from cube.engine.docker.errors import (
@@ -67,7 +68,7 @@ class DockerEngine:
         info: NodeInfo,
         emit: Emit,
         *,
-        share: tuple[int, int] = (0, 1),
+        share: Share = WHOLE,
         url: str | None = None,
         load_seconds: float = LOAD_SECONDS,
     ) -> None:
@@ -82,7 +83,7 @@ class DockerEngine:
             self._api, url, cluster, self.info, boot=boot, emit=emit, submit=self._submit
         )
         usage = self._usage if is_local(url) else lambda: None
-        machine = Machine(root_of(self._api), shared=share[1] > 1).use if is_local(url) else None
+        machine = Machine(root_of(self._api), shared=share.parts > 1).use if is_local(url) else None
         self._meter = Meter(self._pool, emit, usage, load_seconds, machine)
         self._pulling: dict[RunKey, Run] = {}
         self._down = False

@@ -18,7 +18,15 @@ from pathlib import Path
 import psutil
 
 from cube.engine import CannotExecute, Emit, EngineUnavailable, NoSuchRun, Order
-from cube.engine.capacity import MIB, boot_id, free_disk_mib, port_space, with_capacity
+from cube.engine.capacity import (
+    MIB,
+    WHOLE,
+    Share,
+    boot_id,
+    free_disk_mib,
+    port_space,
+    with_capacity,
+)
 from cube.engine.load import LOAD_SECONDS, Meter, process_usage
 from cube.engine.machine import Machine
 from cube.engine.pool import Pool
@@ -64,7 +72,7 @@ class ProcessEngine:
         emit: Emit,
         *,
         state_dir: Path,
-        share: tuple[int, int] = (0, 1),
+        share: Share = WHOLE,
         load_seconds: float = LOAD_SECONDS,
     ) -> None:
         if not sys.platform.startswith("linux"):
@@ -87,7 +95,7 @@ class ProcessEngine:
         self._pool = Pool(name)
         self._health = HealthChecks(name, lambda key, ok: self._emit(Health(key, ok)))
         self._watch = ShimWatch(f"{name}-watch", self._shim_ended)
-        machine = Machine(self._directory, shared=share[1] > 1)
+        machine = Machine(self._directory, shared=share.parts > 1)
         self._meter = Meter(
             self._pool,
             emit,
@@ -286,7 +294,7 @@ def _handle(directory: RunDirectory) -> str:
     return "" if state is None or state["task"] is None else str(state["task"]["pid"])
 
 
-def _describe(info: NodeInfo, path: Path, boot: str, share: tuple[int, int]) -> NodeInfo:
+def _describe(info: NodeInfo, path: Path, boot: str, share: Share) -> NodeInfo:
     cores = psutil.cpu_count() or 1
     memory = psutil.virtual_memory().total // MIB
     sized = with_capacity(info, cores * 1000, memory, free_disk_mib(path), share)

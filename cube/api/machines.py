@@ -1,0 +1,127 @@
+"""What nodes say to their manager: reports, and requests for a new certificate.
+
+Served where TLS has demanded a certificate of the cluster. Each request must come from the very
+node in whose name it speaks: that is for `cube.access` to say. Reports go to the manager as they
+are; it judges what they tell.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from cryptography import x509
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from cube.access import admit_node
+from cube.api import problems
+from cube.api.gate import STATUS, bearer
+from cube.api.joining import Trust
+from cube.api.known import KnownAccess
+from cube.api.problems import Problem
+from cube.codec import CodecError, loads
+from cube.messages import MANAGER, Report, SetAside, worker_name
+from cube.remote.workers import Workers
+from cube.serving import PEER
+from cube.serving.door import Door
+from cube.task import NodeKey
+from cube.trust import Role, TrustError, key_print, party_of
+from cube.trust.certificates import MAX_REQUEST_BYTES
+from cube.world import World
+
+MAX_REPORT_BYTES = 32 << 20
+
+
+class Machines:
+    """The doors that nodes come through."""
+
+    def __init__(self, world: World, known: KnownAccess, workers: Workers, trust: Trust) -> None:
+        self._world = world
+        self._known = known
+        self._workers = workers
+        self._trust = trust
+
+    def app(self) -> Starlette:
+        """The application, to be served with TLS."""
+        node = "/v1/nodes/{node}"
+        made = Starlette(
+            routes=[
+                Route(f"{node}/reports", self._reports, methods=["POST"]),
+                Route(f"{node}/certificate", self._certificate, methods=["POST"]),
+            ],
+            middleware=[Middleware(Door, limit=MAX_REPORT_BYTES)],
+        )
+        problems.install(made)
+        return made
+
+    async def _reports(self, request: Request) -> Response:
+        """A worker tells what its node runs."""
+        node = await self._admitted(request)
+        try:
+            message = await run_in_threadpool(loads, await request.body())
+        except CodecError as error:
+            raise Problem(422, f"That is no report: {error}", "Send what a worker made.") from None
+        if not _is_about(message, node):
+            raise Problem(422, f"That is no report of {node}.", "Send what a worker made.")
+        if isinstance(message, Report) and message.info is not None:
+            self._workers.heard(node, message.info.address)
+        self._world.send(MANAGER, message)
+        return Response(status_code=204)
+
+    async def _certificate(self, request: Request) -> Response:
+        """A node asks for a certificate that lasts longer; its key stays."""
+        node = await self._admitted(request)
+        body = await request.body()
+        text = body[: MAX_REQUEST_BYTES + 1].decode("ascii", "replace")
+        made = await run_in_threadpool(self._trust.certificate, text, node)
+        return PlainTextResponse(made, headers={"Cache-Control": "no-store"})
+
+    async def _admitted(self, request: Request) -> str:
+        """The node that speaks.
+
+        Raises:
+            Problem: it is not the one in whose name it speaks.
+            NoAnswer: the manager does not answer.
+        """
+        node: str = request.path_params["node"]
+        keys = await self._keys()
+        shown = _shown(request.scope["state"].get(PEER))
+        refusal = admit_node(keys, shown, bearer(request.scope), node)
+        if refusal is not None:
+            raise Problem(STATUS[refusal.kind], refusal.text, refusal.remedy)
+        return node
+
+    async def _keys(self) -> dict[str, NodeKey]:
+        known = self._known
+        if known.is_current:
+            return known.now().node_keys
+        return (await run_in_threadpool(known.now)).node_keys
+
+
+def _is_about(message: Any, node: str) -> bool:
+    """Is it a report of that node, and does it speak of nobody else?"""
+    match message:
+        case Report():
+            return message.node == node and (message.info is None or message.info.name == node)
+        case SetAside():
+            return message.actor == worker_name(node)
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _shown(certificate: bytes | None) -> tuple[str, str]:
+    """The node, and the print of its key, in a certificate that TLS has checked."""
+    if certificate is None:
+        return "", ""
+    found = x509.load_der_x509_certificate(certificate)
+    party = party_of(found)
+    try:
+        key = key_print(found)
+    except (TrustError, ValueError):
+        return "", ""
+    return (party.name, key) if party is not None and party.role is Role.NODE else ("", "")

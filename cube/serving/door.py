@@ -1,0 +1,71 @@
+"""The outermost check of what machines send one another: its version, and how long it is.
+
+Every answer tells our version, a refusal too.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cube import __version__
+from cube.remote.versions import HEADER, mismatch
+
+
+class Door:
+    """Lets requests of machines through whose version goes with ours."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        """`limit`: bytes of a request's body."""
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer why not."""
+        if scope["type"] != "http":
+            return
+
+        send = signed(send)
+        why = mismatch(Headers(scope=scope).get(HEADER, ""))
+        if why:
+            refusal = problem_response(426, f"It cannot be used: {why}.", "Update the older one.")
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, limited(receive, self._limit), send)
+
+
+def signed(send: Send) -> Send:
+    """Sends answers that tell our version."""
+
+    async def send_signed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)[HEADER] = __version__
+        await send(message)
+
+    return send_signed
+
+
+def limited(receive: Receive, limit: int) -> Receive:
+    """Receives the request's body up to so many bytes; beyond, whoever reads it gets a 413."""
+    left = limit
+
+    async def receive_some() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, f"The request is larger than {limit >> 20} MiB.")
+        return message
+
+    return receive_some
+
+
+def problem_response(status: int, detail: str, remedy: str = "") -> JSONResponse:
+    """An error between machines, in the form that users get too."""
+    title = HTTPStatus(status).phrase
+    content = {"title": title, "status": status, "detail": detail, "remedy": remedy}
+    return JSONResponse(content, status, media_type="application/problem+json")
