@@ -24,9 +24,13 @@ lint: $(READY) ## formatting, style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## hot paths; the numbers go to runs/bench.json
+# Takes half an hour: the whole of c1m is in it. CI runs the gate alone.
+bench: $(READY) ## what things cost; the numbers go to benchmarks/, the tables to docs/benchmarks.md
 	@mkdir -p runs
 	@$(BIN)/python -m pytest benchmarks --benchmark-json=runs/bench.json
+	@$(BIN)/python benchmarks/placement.py --nodes 100,1000,10000,100000 --out benchmarks/placement.json
+	@$(BIN)/python benchmarks/simulation.py c1m --out benchmarks/simulation.json
+	@$(BIN)/python benchmarks/tables.py
 
 notebooks: $(READY) ## carry out the notebooks and keep what they show
 	@$(BIN)/python notebooks/execute.py

@@ -398,7 +398,7 @@ class Assign:
     lease: float  # seconds that `on_disconnect: stop` tasks may outlive the answered report
     grace: float  # seconds of silence after which the node is lost
     tasks: tuple[Wanted, ...]
-    keep: tuple[str, ...] = ()  # unknown to the manager; leave alone
+    keep: tuple[tuple[str, int], ...] = ()  # (uid, attempt) unknown to the manager; leave alone
     tell_whole: bool = False  # send a whole report at once
 
 
@@ -520,6 +520,7 @@ class Health:
 
     key: RunKey
     healthy: bool
+    reason: str = ""  # why not, where the engine knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -651,3 +652,5 @@ class Snapshot:
     volumes: tuple[tuple[str, str], ...] = ()  # (job_volume, node)
     unknown: tuple[tuple[str, Fact], ...] = ()  # (node, container) awaiting recovery
     note: str = ""  # recovery, cut-off, store down: why the manager is not itself
+    reports_per_second: float = 50.0  # the manager's options, as is the queue's discipline
+    queue: Literal["bypass", "fifo"] = "bypass"

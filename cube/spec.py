@@ -73,6 +73,21 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class PortCheck:
+    """`x-cube.check`: asked over the network by the engine, from outside the container."""
+
+    port: int  # of the container, tcp
+    path: str | None = None  # asked for by HTTP; None: that something listens is enough
+    interval_seconds: float = 10.0
+    timeout_seconds: float = 2.0
+    retries: int = 3
+    start_period_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"tcp :{self.port}" if self.path is None else f"GET :{self.port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class Dependency:
     """A service that must have come so far before this one is placed."""
 
@@ -171,6 +186,7 @@ class TaskSpec:
     log_driver: str | None = None
     log_options: tuple[tuple[str, str], ...] = ()
     healthcheck: HealthCheck | None = None
+    check: PortCheck | None = None  # instead of a healthcheck
     depends_on: tuple[Dependency, ...] = ()
     cpu_milli: int = DEFAULT_CPU_MILLI
     memory_mib: int = DEFAULT_MEMORY_MIB
@@ -188,6 +204,8 @@ class TaskSpec:
     @property
     def has_health(self) -> bool:
         """Is there a health check to wait for? A test of ("NONE",) turns the image's own off."""
+        if self.check is not None:
+            return True
         return self.healthcheck is not None and self.healthcheck.test != ("NONE",)
 
     def same_container(self, other: TaskSpec) -> bool:

@@ -20,6 +20,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+IDENTITY = ("token", "ca.pem", "ca.crt", "manager.pem")  # what a manager is known by, if there
+
 
 class StateDirError(Exception):
     """The state directory cannot be used; the text says why and what to do."""

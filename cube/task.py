@@ -161,7 +161,7 @@ class Task:
     ports: tuple[HostPort, ...] = ()
     handle: str = ""  # the engine's id of the container
     decision: Decision | None = None  # the latest placement decision, or why there was none
-    lost: bool = False  # it waits because its node was lost: if that returns, so does the task
+    lost_on: str = ""  # it waits because that node was lost: if it returns, so does the task
     gpus: tuple[int, ...] = ()  # the devices that its latest attempt was given
     displaced: bool = False  # it was stopped because its own node has no place for it now
 
@@ -259,6 +259,7 @@ class Node:
     deadline: float | None = None  # when the drain waits no longer
     machine: MachineUse | None = None  # as last measured; None: it is not
     usage: tuple[TaskUse, ...] = ()
+    engine_error: str = ""  # its engine does not answer
 
 
 # --- records that are not tasks, jobs or nodes -------------------------------------------

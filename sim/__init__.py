@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sim.errors import SimulationError as SimulationError
     from sim.metrics import Window as Window
     from sim.metrics import metric as metric
+    from sim.packing import pack as pack
     from sim.results import RunResult as RunResult
     from sim.scenario import Scenario as Scenario
     from sim.surface import Surface as Surface
@@ -48,6 +49,7 @@ _HOMES = {
     "SimulationError": "sim.errors",
     "Window": "sim.metrics",
     "metric": "sim.metrics",
+    "pack": "sim.packing",
     "RunResult": "sim.results",
     "Scenario": "sim.scenario",
     "Surface": "sim.surface",

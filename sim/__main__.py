@@ -25,6 +25,7 @@ from sim.packing.cli import pack_command
 from sim.packing.trials import capacity, inflate
 from sim.reproduce.cli import reproduce
 from sim.traces.cli import traces
+from sim.whatif.cli import what_if_command
 
 EPILOG = "Results, columns and definitions: docs/simulation.md"
 
@@ -145,6 +146,7 @@ main.add_command(capacity)
 main.add_command(inflate)
 main.add_command(reproduce)
 main.add_command(traces)
+main.add_command(what_if_command)
 
 if __name__ == "__main__":
     main(prog_name="python -m sim")

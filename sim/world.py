@@ -185,9 +185,13 @@ class SimWorld:
 
     def arrive(self, event: Delivery) -> None:
         """Hand over a message, and all that follows from it without delay."""
+        self._ready.append((event.to, event.letter))
+        self._work_off()
+
+    def _work_off(self) -> None:
+        """Hand over all that has arrived, in the order in which it has."""
         self._draining = True
         try:
-            self._hand_over(event.to, event.letter)
             while self._ready:
                 self._hand_over(*self._ready.popleft())
         finally:

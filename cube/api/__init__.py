@@ -56,9 +56,10 @@ def make_app(
     for routes in made:
         app.include_router(routes(backend))
     app.include_router(token_routes(backend, trust))
+    known = known or KnownAccess(backend)
     if trust is not None:
-        app.include_router(joining_routes(backend, trust))
+        app.include_router(joining_routes(backend, known, trust))
     open_paths = OPEN_PATHS if trust is None else OPEN_PATHS + JOINING_PATHS
-    tokens = Tokens(known or KnownAccess(backend), token)
+    tokens = Tokens(known, token)
     app.add_middleware(Gate, tokens=tokens, open_paths=open_paths)
     return app

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Header
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from cube.access import digest
+from cube.access import admit_join, digest
 from cube.api.backend import Backend
+from cube.api.gate import STATUS
+from cube.api.known import KnownAccess
 from cube.api.problems import Problem
 from cube.messages import Enrol
 from cube.remote.versions import mismatch
@@ -57,9 +59,10 @@ class JoinBody(BaseModel):
     node: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
     request: str = Field(max_length=MAX_REQUEST_BYTES, description="For a certificate, in PEM.")
     secret: str = Field(max_length=100, description="Of the join token.")
+    ask: bool = Field(False, description="Say only whether it may; change nothing.")
 
 
-def joining_routes(backend: Backend, trust: Trust) -> APIRouter:
+def joining_routes(backend: Backend, known: KnownAccess, trust: Trust) -> APIRouter:
     """The routes, on this cluster."""
     router = APIRouter()
 
@@ -68,18 +71,29 @@ def joining_routes(backend: Backend, trust: Trust) -> APIRouter:
         """The certificate behind all others; needs no token, and is no secret."""
         return PlainTextResponse(trust.authority.pem, media_type="application/x-pem-file")
 
-    @router.post("/v1/join", response_model=JoinedView)
-    def join(body: JoinBody, cube_version: Annotated[str, Header()] = "") -> JSONResponse:
-        """Become a node; the same machine may ask again. Needs a join token in the body."""
+    @router.post("/v1/join", response_model=JoinedView, responses={204: {}})
+    def join(body: JoinBody, cube_version: Annotated[str, Header()] = "") -> Response:
+        """Become a node; the same machine may ask again. Needs a join token in the body.
+
+        With `ask` nothing happens, and the answer is 204 if it would have been let in.
+        """
         if why := mismatch(cube_version):
             raise Problem(426, f"The worker cannot join: {why}.", "Update the older one.")
         try:
             key = key_print(requested_key(body.request))
         except TrustError as error:
             raise Problem(422, str(error), "Send what cube worker makes.") from None
+        join = digest(body.secret)
+        if body.ask:
+            word = known.now()
+            refusal = admit_join(word.tokens, word.node_keys, body.node, key, join, known.clock())
+            if refusal is not None:
+                raise Problem(STATUS[refusal.kind], refusal.text, refusal.remedy)
+            return Response(status_code=204)
         secret, number = secrets.token_urlsafe(32), uuid.uuid4().hex
-        join, known = digest(body.secret), digest(secret)
-        backend.request(lambda edge: Enrol(number, body.node, key, join, known, edge), _TAKEN)
+        backend.request(
+            lambda edge: Enrol(number, body.node, key, join, digest(secret), edge), _TAKEN
+        )
         answer: JoinedView = {
             "cluster": trust.cluster,
             "certificate": trust.certificate(body.request, body.node),

@@ -14,6 +14,7 @@ from cube.api.backend import Backend
 from cube.api.metrics import CONTENT_TYPE, expose
 from cube.plan import explain, plan
 from cube.policies import make_policy
+from cube.snapshot import State, measured, write
 from cube.views import (
     ClusterView,
     ExplainView,
@@ -30,6 +31,7 @@ from cube.views.jobs import show_job, show_jobs, show_tasks
 from cube.views.show import show_task
 
 MAX_POLICIES = 20
+MEASURED_EVENTS = 20_000  # of the history, the newest: what starts and stops took of late
 
 
 class PlanBody(BaseModel):
@@ -84,6 +86,14 @@ def looking_routes(backend: Backend) -> APIRouter:
         snapshot = backend.look()
         found = backend.job(snapshot, name)
         return JSONResponse(show_job(found, [t for t in snapshot.tasks if t.job == name]))
+
+    @router.get("/v1/snapshot", response_model=dict[str, Any])
+    def saved_state() -> JSONResponse:
+        """The whole state as `python -m sim what-if` reads it; holds no secrets."""
+        snapshot = backend.look()
+        first = max(0, snapshot.revision - MEASURED_EVENTS)
+        events = backend.store.events(first, MEASURED_EVENTS)
+        return JSONResponse(write(State(snapshot, measured(events))))
 
     @router.get("/v1/recovery", response_model=RecoveryView)
     def recovery() -> JSONResponse:

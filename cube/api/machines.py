@@ -51,6 +51,7 @@ class Machines:
         node = "/v1/nodes/{node}"
         made = Starlette(
             routes=[
+                Route(node, self._known_node),
                 Route(f"{node}/reports", self._reports, methods=["POST"]),
                 Route(f"{node}/certificate", self._certificate, methods=["POST"]),
             ],
@@ -58,6 +59,11 @@ class Machines:
         )
         problems.install(made)
         return made
+
+    async def _known_node(self, request: Request) -> Response:
+        """A node asks whether it is still one."""
+        await self._admitted(request)
+        return Response(status_code=204)
 
     async def _reports(self, request: Request) -> Response:
         """A worker tells what its node runs."""

@@ -20,12 +20,13 @@ import click
 from cube.cli import connection
 from cube.cli.exits import ExitCode, Failure
 from cube.cli.printing import output_option, print_json, print_table
+from cube.state_dir import default_worker_dir
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_ENGINE = (20, 10)
 LITTLE_DISK_MIB, NO_DISK_MIB = 2048, 200
 CGROUPS = Path("/sys/fs/cgroup")
-CLOCK_SKEW_SECONDS = 5.0
+CLOCK_SKEW_SECONDS = 5.0  # answers tell whole seconds
 EARLIEST_YEAR = 2024  # a clock before this was never set
 
 
@@ -145,12 +146,11 @@ def check_lock(state_dir: Path) -> Check:
 
 
 def check_port(listen: str) -> Check:
-    """Can a manager listen there?"""
+    """Can anything listen there?"""
     from cube.serving import Listen, ListenError
 
     try:
         place = Listen.parse(listen)
-        place.check_loopback()
         with place.bind() as bound:
             host, port = bound.getsockname()[:2]
     except ListenError as error:
@@ -172,7 +172,29 @@ def check_clock() -> Check:
     return Check("clock", "ok", now.isoformat(" ", "seconds"))
 
 
-def examine(state_dir: Path, listen: str) -> list[Check]:
+def check_node(worker_dir: Path, join: str, token: str, name: str) -> Check:
+    """Is this machine still the node that it was; or, with a token, would it be let in?"""
+    if not (join or (worker_dir / "node.pem").exists()):
+        return Check("node", "ok", "this machine is no node; --join and --token ask whether it may")
+    from cube.hosting.joining import ask, explained
+    from cube.hosting.worker_dir import WorkerDir
+
+    try:
+        skew = ask(WorkerDir(worker_dir), join, token, name)
+    except Exception as error:
+        known = explained(error)
+        if known is None:
+            raise
+        what, _, remedy = str(known).partition("\n")
+        return Check("node", "fail", what, remedy)
+    if abs(skew) > CLOCK_SKEW_SECONDS:
+        side = "ahead of" if skew > 0 else "behind"
+        text = f"the clock is {abs(skew):.0f} s {side} the manager's"
+        return Check("node", "warn", text, "set both by a time server")
+    return Check("node", "ok", "would be let in" if token else "is one, and the manager knows it")
+
+
+def examine(state_dir: Path, listen: str, node: Callable[[], Check]) -> list[Check]:
     """All checks, in order. A check that breaks is a finding, too."""
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("python", check_python),
@@ -184,6 +206,7 @@ def examine(state_dir: Path, listen: str) -> list[Check]:
         ("port", lambda: check_port(listen)),
         ("manager", lambda: check_manager(state_dir)),
         ("clock", check_clock),
+        ("node", node),
     ]
     return [_guarded(name, check) for name, check in checks]
 
@@ -200,12 +223,34 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 @click.command()
 @connection.state_dir_option
 @click.option(
-    "--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="Can a manager listen there?"
+    "--listen",
+    default="127.0.0.1:0",
+    metavar="HOST:PORT",
+    help="Can a manager, or a worker, listen there?",
+)
+@click.option("--join", metavar="URL", default="", help="Would this manager let us in?")
+@click.option("--token", metavar="TOKEN", default="", envvar="CUBE_JOIN_TOKEN")
+@click.option("--name", metavar="NODE", default="", help="As which node.")
+@click.option(
+    "--worker-dir",
+    type=click.Path(path_type=Path),
+    envvar="CUBE_WORKER_DIR",
+    default=default_worker_dir,
+    show_default="~/.local/state/cube-worker",
+    help="The node's directory.",
 )
 @output_option
-def doctor(state_dir: Path, listen: str, output: str) -> int:
-    """Check this machine: Docker, disk, ports, state, manager, clock."""
-    checks = examine(state_dir, listen)
+def doctor(
+    state_dir: Path,
+    listen: str,
+    join: str,
+    token: str,
+    name: str,
+    worker_dir: Path,
+    output: str,
+) -> int:
+    """Check this machine: Docker, disk, ports, state, manager, clock, node."""
+    checks = examine(state_dir, listen, lambda: check_node(worker_dir, join, token, name))
     if output == "json":
         print_json(
             [

@@ -13,6 +13,7 @@ from cube.cli.changing import POLL_SECONDS
 from cube.cli.exits import ExitCode, Failure, note
 from cube.cli.printing import output_option, print_json
 from cube.cli.quantities import DURATION
+from cube.cli.trying import plan_option, show_plan
 
 if TYPE_CHECKING:
     from cube.client import Client
@@ -38,6 +39,7 @@ def node() -> None:
 @click.option(
     "--timeout", type=DURATION, metavar="TIME", help="With --wait: give up after so long."
 )
+@plan_option
 @connection.state_dir_option
 @output_option
 def drain(
@@ -45,15 +47,21 @@ def drain(
     deadline: float | None,
     wait: bool,
     timeout: float | None,
+    planned: bool,
     state_dir: Path,
     output: str,
-) -> None:
+) -> int:
     """Move a node's tasks elsewhere, one instance of a service at a time.
 
     The node takes no new tasks until `cube node enable`. A task whose volume is there stays, unless
     a deadline passes; then it waits for the node.
     """
+    if planned and wait:
+        raise click.UsageError("--plan changes nothing that --wait could wait for")
     with connection.connected(state_dir) as client:
+        if planned:
+            late = [] if deadline is None else ["--deadline", f"{deadline:g}s"]
+            return show_plan(client, ["--drain", _find(client, name)["name"], *late], output)
         answer = client.drain(name, deadline_seconds=deadline)
         if wait:
             if output == "table":
@@ -63,6 +71,7 @@ def drain(
         print_json(answer)
     else:
         click.echo(f"{name} is drained" if wait else answer["text"])
+    return ExitCode.OK
 
 
 @node.command()

@@ -15,6 +15,7 @@ from cube.cli import connection, tables
 from cube.cli.exits import ExitCode, Failure
 from cube.cli.printing import on_terminal, output_option, print_json, print_table
 from cube.cli.quantities import DURATION
+from cube.cli.trying import plan_option, show_plan
 from cube.cli.waiting import end, wait_until_up
 
 if TYPE_CHECKING:
@@ -33,10 +34,16 @@ timeout_option = click.option(
 @click.argument("counts", nargs=-1, required=True, metavar="JOB/SERVICE=N...")
 @wait_option
 @timeout_option
+@plan_option
 @connection.state_dir_option
 @output_option
 def scale(
-    counts: tuple[str, ...], wait: bool | None, timeout: float | None, state_dir: Path, output: str
+    counts: tuple[str, ...],
+    wait: bool | None,
+    timeout: float | None,
+    planned: bool,
+    state_dir: Path,
+    output: str,
 ) -> int:
     """Change how many instances services of a job have.
 
@@ -44,6 +51,12 @@ def scale(
     brings the file's numbers back.
     """
     job, numbers = _counts(counts)
+    if planned:
+        if wait:
+            raise click.UsageError("--plan changes nothing that --wait could wait for")
+        with connection.connected(state_dir) as client:
+            client.job(job)  # is there one of that name?
+            return show_plan(client, [f"--scale={text}" for text in counts], output)
     return _change(job, lambda client: client.scale(job, numbers), wait, timeout, state_dir, output)
 
 

@@ -25,7 +25,9 @@ from cube.cli import (
     revising,
     running,
     shell,
+    storing,
     tokens,
+    trying,
     worker,
 )
 from cube.cli.exec import run_exec
@@ -97,6 +99,8 @@ cube.add_section(
     following.events,
     explaining.explain,
 )
-cube.add_section("Plan", planning.plan, files.validate, files.schema)
-cube.add_section("Look after the cluster", operating.node, tokens.token, changing.recover)
+cube.add_section("Plan", planning.plan, trying.snapshot, files.validate, files.schema)
+cube.add_section(
+    "Look after the cluster", operating.node, tokens.token, changing.recover, storing.store
+)
 cube.add_section("The command itself", shell.completion, shell.version)

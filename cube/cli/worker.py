@@ -40,9 +40,7 @@ OPTIONS = (
     click.option(
         "--engine",
         type=click.Choice(["docker", "process", "simulated"]),
-        default="docker",
-        show_default=True,
-        help="What starts and stops tasks.",
+        help="What starts and stops tasks. Default: docker; later, what it was at the last start.",
     ),
     click.option(
         "--docker-host",
@@ -135,11 +133,13 @@ def uninstall(purge: bool) -> None:
     What runs goes on, unless --purge. Only what carries this cluster's label is removed.
     """
     from cube.cli.remains import WorkerRemains
+    from cube.hosting.worker_dir import WorkerDir
 
     words = units.uninstall("worker")
+    path = Path(units.value(words, "--state-dir"))
     remains = WorkerRemains.of(
-        Path(units.value(words, "--state-dir")),
-        units.value(words, "--engine", "docker"),
+        path,
+        units.value(words, "--engine") or WorkerDir(path).kind(),
         units.value(words, "--docker-host") or None,
     )
     if purge:

@@ -50,6 +50,7 @@ def _problems(document: Document, file: JobFile, broken: frozenset[str]) -> Iter
         yield from _scale(path, service)
         yield from _sizes(path, service)
         yield from _gpus(path, service)
+        yield from _health(path, service)
         yield from _restarts(path, service)
         yield from _mounts(path, service, file, list(volumes) if isinstance(volumes, dict) else [])
 
@@ -100,8 +101,9 @@ def _dependencies(
         if entry.condition == "service_completed_successfully" and not completes:
             remedy = f"Write `deploy: {{mode: replicated-job}}` in `{name}`."
             yield here, f"`{name}` never completes: it is a service", remedy
-        health = other.healthcheck
-        if entry.condition == "service_healthy" and health is not None and health.disabled:
+        health, checked = other.healthcheck, other.cube.check is not None
+        disabled = health is not None and health.disabled and not checked
+        if entry.condition == "service_healthy" and disabled:
             yield here, f"`{name}` has no health: its healthcheck is disabled", "Enable it."
 
 
@@ -149,6 +151,13 @@ def _gpus(path: Path, service: Service) -> Iterator[Finding]:
             if getattr(own, key) is not None:
                 text = f"`{key}` and `reservations.devices` say how many GPUs twice"
                 yield (*here, key), text, "Remove one of them."
+
+
+def _health(path: Path, service: Service) -> Iterator[Finding]:
+    health = service.healthcheck
+    if service.cube.check is not None and health is not None and not health.disabled:
+        text = "`healthcheck` and `x-cube.check` both say when it is healthy"
+        yield (*path, "x-cube", "check"), text, "Remove one of them."
 
 
 def _restarts(path: Path, service: Service) -> Iterator[Finding]:
@@ -216,6 +225,7 @@ def _warnings(file: JobFile, broken: frozenset[str]) -> Iterator[Finding]:
                 condition.condition == "service_healthy"
                 and known is not None
                 and known.healthcheck is None
+                and known.cube.check is None
             ):
                 text = f"`{other}` has no healthcheck in this file"
                 remedy = "Write one; without it, started is taken for healthy."

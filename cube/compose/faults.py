@@ -107,8 +107,6 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem:
         return document.problem(path, f"unknown key {subject}", remedy, at_key=True)
     if kind == "refused":
         text = f"Compose's {subject} is not supported by Cube"
-        if context["ours"]:
-            text = f"{subject} is not supported yet"
         return document.problem(path, text, context["remedy"], at_key=True)
     if kind == "wrong":
         text = context["text"] if path[-1:] == (_KEY,) else f"{subject}: {context['text']}"

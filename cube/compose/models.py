@@ -16,6 +16,7 @@ from cube.compose.deploy import Deploy, SpreadBy
 from cube.compose.part import Ignored, Part, Refused
 from cube.compose.ports import PortForm
 from cube.compose.process import (
+    Check,
     Depends,
     EnvFiles,
     Health,
@@ -175,7 +176,9 @@ class ServiceExtras(Part):
     )
     restart: RestartExtras | None = Field(None, description="Overrides any other restart policy.")
     reschedule: RescheduleExtras | None = Field(None, description="What follows when it gave up.")
-    check: Annotated[Any, Refused("Use Compose's `healthcheck`.", ours=True)] = None
+    check: Check | None = Field(
+        None, description="A health check over the network, instead of `healthcheck`."
+    )
 
 
 class Service(UnsupportedKeys):

@@ -35,12 +35,11 @@ class Refused:
     """Annotation: a key that exists but is not supported."""
 
     remedy: str
-    ours: bool = False  # a key of `x-cube`, not of Compose
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        context = {"remedy": self.remedy, "ours": self.ours}
+        context = {"remedy": self.remedy}
 
         def refuse(value: Any) -> Any:
             raise PydanticCustomError("refused", "not supported", context)

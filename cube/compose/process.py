@@ -33,6 +33,8 @@ from cube.compose.written import (
 _DEVICE = re.compile(r"/[^:]*(:/[^:]*)?(:[rwm]{1,3})?")
 _SIGNAL = re.compile(r"(SIG)?[A-Z][A-Z0-9+-]{1,12}|\d{1,2}")
 _RESTART = re.compile(r"no|always|unless-stopped|on-failure(:\d{1,6})?")
+_PATH = re.compile(r"/[!-~]{0,1999}")
+_HTTP = re.compile(rf":?(?P<port>\d{{1,5}})(?P<path>{_PATH.pattern})?")
 RESERVED_LABELS = "cube."
 
 
@@ -78,6 +80,70 @@ class Health(Part):
     def disabled(self) -> bool:
         """Is no test to be run?"""
         return self.disable or self.test == ("NONE",)
+
+
+def read_port_number(value: Any) -> int:
+    """A port of the container: `80` or `":80"`."""
+    text = read_value(value)
+    if re.fullmatch(r":?\d{1,5}", text) and 1 <= int(text.removeprefix(":")) <= 65535:
+        return int(text.removeprefix(":"))
+    raise wrong(f"{shown(value)} is not a port", "Write a number from 1 to 65535.")
+
+
+def read_http(value: Any) -> Any:
+    """`":80/health"`, the port and the path to ask for, as a mapping; a mapping as it is."""
+    if isinstance(value, dict):
+        return value
+    match = _HTTP.fullmatch(read_value(value))
+    if match is None:
+        remedy = "Write the container's port and a path, as in ':80/health'."
+        raise wrong(f"{shown(value)} cannot be asked for", remedy)
+    return {"port": match["port"], "path": match["path"] or "/"}
+
+
+def read_path(value: Any) -> str:
+    """What follows the port in a URL."""
+    text = read_text(value)
+    if _PATH.fullmatch(text) is None:
+        remedy = "Begin it with '/', and write no blanks."
+        raise wrong(f"{shown(value)} is not a path", remedy)
+    return text
+
+
+PortNumber = Annotated[int, Written(read_port_number, ({"type": "integer"}, STRING))]
+
+
+class HttpCheck(Part):
+    """`x-cube.check.http` in its long form."""
+
+    title = "`x-cube.check.http`, long form"
+
+    port: PortNumber = Field(description="Port in the container.")
+    path: Annotated[str, Written(read_path, (STRING,))] = Field(
+        "/", description="Asked for with GET; an answer of 200 to 399 passes."
+    )
+
+
+class Check(Part):
+    """`x-cube.check` of a service."""
+
+    title = "`x-cube.check`"
+
+    http: Annotated[HttpCheck, Written(read_http, (STRING,), True)] | None = Field(
+        None, description="`:80/health`, or `{port, path}`."
+    )
+    tcp: PortNumber | None = Field(None, description="Port in the container that must answer.")
+    interval: PositiveSeconds = Field(10.0, description="Between two tests; 10s by default.")
+    timeout: PositiveSeconds = Field(2.0, description="A slower answer fails; 2s by default.")
+    retries: Positive = Field(3, description="So many failures in a row: unhealthy.")
+    start_period: Seconds = Field(0.0, description="Failures do not count before.")
+
+    @model_validator(mode="after")
+    def _asks_one(self) -> Check:
+        if (self.http is None) is (self.tcp is None):
+            what = "neither `http` nor `tcp`" if self.http is None else "both `http` and `tcp`"
+            raise wrong(f"it has {what}", "Write one of them, as in `http: ':80/health'`.")
+        return self
 
 
 def _read_expected(expected: bool) -> Written:

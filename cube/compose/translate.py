@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from cube import spec, units
 from cube.compose.deploy import Deploy
 from cube.compose.models import JobFile, Service
-from cube.compose.process import Health
+from cube.compose.process import Check, Health
 from cube.compose.storage import MountEntry, TopVolume
 
 _KINDS = {
@@ -110,6 +110,7 @@ def _container(name: str, service: Service, file: JobFile, around: Surroundings)
         log_driver=service.logging.driver,
         log_options=_pairs(service.logging.options),
         healthcheck=_health(service.healthcheck),
+        check=_check(service.cube.check),
     )
 
 
@@ -239,6 +240,16 @@ def _health(health: Health | None) -> spec.HealthCheck | None:
         timeout_seconds=health.timeout,
         retries=health.retries,
         start_period_seconds=health.start_period,
+    )
+
+
+def _check(check: Check | None) -> spec.PortCheck | None:
+    if check is None:
+        return None
+    port, path = (check.tcp, None) if check.http is None else (check.http.port, check.http.path)
+    assert port is not None
+    return spec.PortCheck(
+        port, path, check.interval, check.timeout, check.retries, check.start_period
     )
 
 

@@ -209,7 +209,8 @@ def task_environment(key: RunKey, node: str) -> dict[str, str]:
 def spec_hash(spec: TaskSpec) -> str:
     """16 hex digits that are equal for equal specs, in every process."""
     fields = asdict(spec)
-    if spec.gpu is None:
-        del fields["gpu"]  # containers made before there was such a field keep their hash
+    for later in ("gpu", "check"):  # containers made before there was such a field keep their hash
+        if fields[later] is None:
+            del fields[later]
     text = json.dumps(fields, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

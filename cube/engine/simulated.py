@@ -15,6 +15,7 @@ from cube.messages import (
     Effect,
     Exited,
     Found,
+    Health,
     Kill,
     List,
     Listed,
@@ -106,6 +107,13 @@ class SimulatedEngine:
         """What it was made from; its behaviour is the maker's."""
         return {"info": self.info}
 
+    def hold(self, run: Run, ports: tuple[HostPort, ...], ended: Exited | None = None) -> None:
+        """Have a run here that began before the engine did: it runs on until it is killed."""
+        held = _Container(run, self._behaviour(run), ended is None, ended, ports=ports)
+        self._containers[run.key] = held
+        if held.running:
+            self._load(held, +1)
+
     def running(self) -> list[RunKey]:
         """What truly runs now; other threads may ask."""
         return [key for key, held in list(self._containers.items()) if held.running]
@@ -139,6 +147,8 @@ class SimulatedEngine:
             Send(self._worker, Measured(self._load_milli, self._load_mib)),
             Send(self._worker, self._as_started(key, held)),
         ]
+        if held.run.spec.has_health:
+            effects.append(Send(self._worker, Health(key, healthy=True)))
         if held.outcome.run_seconds is not None:
             code = held.outcome.exit_code
             due = RunDue(key, code, f"exited {code}")
@@ -192,6 +202,7 @@ class SimulatedEngine:
                 held.ended is not None and held.ended.interrupted,
                 handle=_handle(key),
                 ports=held.ports,
+                healthy=True if held.running and held.run.spec.has_health else None,
                 size=(held.run.spec.cpu_milli, held.run.spec.memory_mib, held.run.spec.disk_mib),
                 on_disconnect=held.run.spec.on_disconnect,
                 stop_grace_seconds=held.run.spec.stop_grace_seconds,

@@ -73,6 +73,7 @@ class ManagerHost:
         self.first_join = ""  # a join token, at the first start of all
         self.revision = 0  # what was the newest before this start
         self._open = ExitStack()
+        self._is_up = False
 
     def start(self) -> None:
         """Start all. Nodes that it knows report by themselves.
@@ -82,6 +83,7 @@ class ManagerHost:
         """
         try:
             self._start()
+            self._is_up = True
         except BaseException as error:  # Ctrl-C too leaves nothing half started
             self._open.close()
             known = explained(error)
@@ -93,6 +95,7 @@ class ManagerHost:
         """Stop all. Nodes go on with what they run."""
         self.url = ""
         self._open.close()
+        self._is_up = False
 
     def __enter__(self) -> Self:
         self.start()
@@ -106,7 +109,7 @@ class ManagerHost:
         make_policy(place.policy)
         self.state.prepare()
         store = SqliteStore(self.state.store_path)
-        closing.callback(store.close)
+        closing.callback(lambda: store.close() if self._is_up else store.discard())
         known = store.load().meta
         self.cluster = known.get("cluster", self.state.cluster_id)
         self.revision = int(known.get("revision", "0"))

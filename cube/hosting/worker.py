@@ -21,17 +21,17 @@ from cube.engine import Emit, Engine, make_engine
 from cube.engine.capacity import WHOLE, Reserve, Share
 from cube.engine.simulated import SimulatedEngine
 from cube.hosting.addresses import outward
-from cube.hosting.failures import ClusterError, explained
-from cube.hosting.joined import JoinError, Membership, WorkerDir, become
+from cube.hosting.joining import Membership, become, explained
 from cube.hosting.renewing import Renewing, reload
+from cube.hosting.worker_dir import EngineKind, WorkerDir
 from cube.messages import MANAGER, NodeInfo, Report, engine_name, worker_name
-from cube.remote import Courier, Line, Refused, Unreachable
+from cube.remote import Courier, Line
 from cube.serving import Listen, ServerThread
 from cube.serving.listening import host_port, is_loopback
 from cube.serving.streams import Bell
 from cube.state_dir import StateDir
 from cube.store.lock import FileLock
-from cube.trust import Joining, TrustError
+from cube.trust import Joining
 from cube.trust.contexts import expect, machines_listener, node_to_manager
 from cube.worker import Worker
 from cube.worker_api import Told, make_worker_app
@@ -55,7 +55,7 @@ class WorkerPlace:
     name: str = ""  # of the node; "": as it joined
     labels: tuple[tuple[str, str], ...] = ()
     datacenter: str = "dc1"
-    engine: Literal["docker", "process", "simulated"] = "docker"
+    engine: EngineKind | None = None  # None: as at its last start; Docker at the first
     docker_url: str | None = None
     listen: Listen | None = None  # None: loopback if the manager is there, else every address
     advertise: str = ""  # a name or address for this machine that the manager knows
@@ -113,7 +113,7 @@ class WorkerHost:
             yield
         except BaseException as error:  # Ctrl-C too leaves nothing half started
             self._open.close()
-            known = _explained(error)
+            known = explained(error)
             if known is None:
                 raise
             raise known from error
@@ -187,11 +187,14 @@ class WorkerHost:
             courier.carry(message)
 
         self.world.connect(MANAGER, carry)
+        self._open.callback(courier.join)
         self._open.callback(courier.close)
 
     def _start_engine(self) -> None:
         place = self.place
-        if place.engine == "simulated":
+        kind = place.engine or self.directory.kind()
+        self.directory.write_kind(kind)
+        if kind == "simulated":
             info = NodeInfo(
                 self.node,
                 *SIMULATED_SIZE,
@@ -202,13 +205,12 @@ class WorkerHost:
             )
             self.world.start_core(engine_name(self.node), lambda life: SimulatedEngine(info))
         else:
-            self.world.start_engine(self.node, self._make_engine)
+            self.world.start_engine(self.node, partial(self._make_engine, kind))
 
-    def _make_engine(self, emit: Emit) -> Engine:
+    def _make_engine(self, kind: Literal["docker", "process"], emit: Emit) -> Engine:
         place = self.place
-        assert place.engine != "simulated"
         self.engine = make_engine(
-            place.engine,
+            kind,
             cluster=self.cluster,
             node=self.node,
             emit=emit,
@@ -259,21 +261,3 @@ def of_clocks(ahead_seconds: float) -> str:
 def _is_whole(message: Any) -> bool:
     """Does it say all that was said before?"""
     return isinstance(message, Report) and message.whole
-
-
-def _explained(error: BaseException) -> ClusterError | None:
-    """What an error at the start means to an operator; None: nobody expected it."""
-    match error:
-        case JoinError():
-            return ClusterError(str(error), error.exit_code)
-        case Unreachable():
-            text = f"The manager cannot be asked: {error}.\nSee that it runs, and the address."
-            return ClusterError(text, 8)
-        case Refused():
-            return ClusterError(f"{error}\n{error.remedy}", _EXITS.get(error.status, 1))
-        case TrustError():
-            return ClusterError(str(error), 7)
-    return explained(error)
-
-
-_EXITS = {401: 7, 403: 7, 409: 6, 495: 7}

@@ -7,7 +7,8 @@ the nodes.
 `ledger` holds what is known, `jobs` what users ask for, `revising` changes that need no
 file, `rollout` new versions, `drain` nodes that are to be emptied, `operators` what else is said of
 nodes, `rounds` placement, `nodes` reports and assignments, `facts` what reports say of tasks,
-`strangers` what the store never knew, `recovery` what becomes of it, `doors` who is let in.
+`strangers` what the store never knew, `recovery` what becomes of it, `doors` who is let in,
+`retention` what is forgotten after its time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.operators import Operators
 from cube.manager.recovery import Recovery
+from cube.manager.retention import Retention
 from cube.manager.revising import Revising
 from cube.manager.rounds import Rounds
 from cube.marks import mark
@@ -90,6 +92,7 @@ class Manager:
         self._draining = Draining(self._ledger, self._nodes, self._jobs)
         self._operators = Operators(self._ledger, self._nodes, self._jobs)
         self._doors = Doors(self._ledger)
+        self._retention = Retention(self._ledger)
         self._store_down = ""
         self._trouble = ""  # the latest message that was set aside
 
@@ -158,6 +161,7 @@ class Manager:
         self._nodes.tick()
         self._rounds.tick()
         self._draining.step()
+        self._retention.step()
         self._ledger.send(MANAGER, Tick(), TICK_SECONDS)
 
     def _set_aside(self, message: SetAside) -> None:
@@ -242,6 +246,8 @@ class Manager:
             tuple((v.name, v.node) for v in ledger.volumes.values()),
             unknown,
             self._note(len(unknown)),
+            self._options.reports_per_second,
+            self._options.queue,
         )
 
     def queued(self) -> int:

@@ -83,12 +83,11 @@ class Draining:
                 self._ledger.event("node.drained", f"{node} is drained", node=node)
 
     def _movable(self) -> dict[Service, list[Task]]:
-        """Tasks that could run elsewhere, by service."""
+        """Tasks that could run elsewhere, by service, in an order that no restart changes."""
         found: dict[Service, list[Task]] = {}
-        for node in self._ledger.draining:
-            for task in self._ledger.on(node):
-                if self._may_move(task):
-                    found.setdefault((task.job, task.service), []).append(task)
+        tasks = [task for node in self._ledger.draining for task in self._ledger.on(node)]
+        for task in sorted(filter(self._may_move, tasks), key=_order):
+            found.setdefault((task.job, task.service), []).append(task)
         return found
 
     def _may_move(self, task: Task) -> bool:
@@ -148,6 +147,11 @@ class Draining:
             awaited = self._awaited(movable) if service in services else None
             if awaited is not None:
                 yield f"{movable[0].id} waits until {awaited.id} is up ({awaited.state})"
+
+
+def _order(task: Task) -> tuple[int, int, str]:
+    """The oldest job first, and of its services the lowest index."""
+    return (task.submitted, int(task.index) if task.index.isdecimal() else 0, task.id)
 
 
 def count_tasks(tasks: list[Task] | list[str]) -> str:

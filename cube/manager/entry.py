@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
 
+from cube.manager.ledger import Stranger
 from cube.messages import FENCE_SECONDS, Fact, NodeInfo, Wanted, resend_seconds
 from cube.task import MachineUse, NodeState, Task, TaskUse
 
@@ -62,8 +63,8 @@ class Entry:
     seen: dict[str, tuple[Fact, Task | None]] = field(default_factory=dict)  # facts taken in
     assigned: dict[str, int] = field(default_factory=dict)  # uid -> number that assigned it
     patience: float = 0.0  # what an earlier life of the manager granted, until it hears this one
-    unknown: dict[str, Fact] = field(default_factory=dict)  # containers that we never knew
-    discard: set[str] = field(default_factory=set)  # those that an operator decided to remove
+    unknown: dict[Stranger, Fact] = field(default_factory=dict)  # containers that we never knew
+    discard: set[Stranger] = field(default_factory=set)  # those that an operator has removed
     engine_error: str = ""
     machine: MachineUse | None = None  # as last measured, as is what each task uses
     usage: tuple[TaskUse, ...] = ()

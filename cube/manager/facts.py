@@ -24,10 +24,8 @@ def merge(ledger: Ledger, fact: Fact, report: Report) -> bool:
     task = ledger.task_of(fact.uid)
     if task is None or task.incarnation != name.incarnation:
         return _once_known(ledger, fact, name, report.node)
-    if fact.attempt > task.attempt:
-        return False  # placed by a manager whose store was newer than ours
-    if fact.attempt == task.attempt and _is_elsewhere(ledger, task, report.node):
-        return False  # so was this: that attempt of ours is elsewhere, or ended there
+    if _is_strange(ledger, task, fact, report.node):
+        return False
     if fact.attempt < task.attempt or task.state.final:
         if fact.phase is not Phase.ENDED and not task.state.final:
             mark("older-attempt-returned")
@@ -61,7 +59,9 @@ def lose_task(ledger: Ledger, task: Task, node: str) -> None:
     """Its node is lost."""
     text = f"{node} is lost"
     ledger.task_event("task.lost", f"{task.id}: {text}", task)
-    ledger.move(task, TaskEvent.LOST, reason=text, lost=task.state is not State.STOPPING)
+    ledger.move(
+        task, TaskEvent.LOST, reason=text, lost_on="" if task.state is State.STOPPING else node
+    )
 
 
 def gone(ledger: Ledger, task: Task, exit_code: int | None = None) -> None:
@@ -76,11 +76,16 @@ def gone(ledger: Ledger, task: Task, exit_code: int | None = None) -> None:
     ledger.task_event("task.stopped", f"{task.id} stopped on {task.node}", moved)
 
 
-def _is_elsewhere(ledger: Ledger, task: Task, node: str) -> bool:
-    """Is a container of a task's own attempt on that node another than ours?"""
-    if task.node is None:
-        return (task.uid, task.attempt) in ledger.strangers.get(node, ())
-    return task.node != node
+def _is_strange(ledger: Ledger, task: Task, fact: Fact, node: str) -> bool:
+    """Was it placed by a manager whose store is gone, and waits for an operator to decide?
+
+    It does so whatever becomes of its namesake, unless that is placed on this very node.
+    """
+    if (fact.uid, fact.attempt) in ledger.strangers.get(node, ()):
+        return task.node != node or task.attempt <= fact.attempt
+    if fact.attempt == task.attempt:  # that attempt of ours is elsewhere, or ended there
+        return (task.node or task.lost_on or node) != node
+    return fact.attempt > task.attempt
 
 
 def _once_known(ledger: Ledger, fact: Fact, name: TaskName, node: str) -> bool:
@@ -99,11 +104,15 @@ def _order(fact: Fact) -> tuple[int, int]:
 
 def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     """A task of a node that was lost is still there and has no replacement yet: believe it."""
-    if fact.phase is Phase.ENDED or not task.lost or _order(fact) < (task.restart, task.phase):
-        return
     row = ledger.fleet.row_of(report.node)
-    if row is None or not ledger.fleet.has_room(row, ledger.demand(task), task.gpus):
-        return  # its place was given to others before it was heard of: it is placed anew
+    if row is None or task.lost_on != report.node or _order(fact) < (task.restart, task.phase):
+        return
+    has_room = ledger.fleet.has_room(row, ledger.demand(task), task.gpus)
+    if fact.phase is Phase.ENDED or not has_room:
+        # Over, or its place was given to others meanwhile. The next Assign omits it, so no report
+        # from before may bring it back: it is placed anew.
+        ledger.amend(task, lost_on="")
+        return
     mark("returned-task-believed")
     back = ledger.move(task, TaskEvent.PLACED, node=report.node, reason="")
     ledger.task_event("task.returned", f"{task.id} is still on {report.node}", back)

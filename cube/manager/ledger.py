@@ -107,7 +107,7 @@ class Ledger:
             if not state.final:  # an ended task remembers where it ran
                 fields |= {"node": None, "handle": "", "ports": ()}
         if state is not task.state:
-            fields = {"lost": False, **fields, "since": self.now}
+            fields = {"lost_on": "", **fields, "since": self.now}
         if then is not None:
             fields["then"] = then
         new = replace(task, state=state, revision=self.next_revision(), **fields)
@@ -285,6 +285,11 @@ class Ledger:
             self.strangers[node] = strangers
             lines = (f"{uid} {attempt}" for uid, attempt in sorted(strangers))
             self.set_meta(STRANGERS + node, "\n".join(lines))
+
+    def next_attempt(self, task: Task, node: str) -> int:
+        """Later than all that is known of a task, strangers on the node where it goes included."""
+        strange = (a for uid, a in self.strangers.get(node, ()) if uid == task.uid)
+        return max([task.attempt, *strange]) + 1
 
     def next_incarnation(self) -> int:
         """A number for new tasks: the time in milliseconds, never the same twice."""

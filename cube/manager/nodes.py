@@ -208,9 +208,9 @@ class Nodes:
             ):
                 if not merge(ledger, fact, report):
                     self.strangers.seen(entry, fact)
+                elif unknown and (uid, fact.attempt) in unknown:
+                    self.strangers.settled(entry, (uid, fact.attempt))
                 told = (fact, ledger.task_of(uid))
-            if unknown and uid in unknown and _is_here(told[1], fact, entry.name):
-                self.strangers.adopted(entry, uid)
             seen[uid] = told
         if report.whole:
             entry.seen = seen
@@ -293,7 +293,8 @@ class Nodes:
     def _whole(self, entry: Entry, report: Report) -> None:
         """Draw conclusions from what a whole report lacks."""
         listed = {fact.uid for fact in report.facts}
-        self.strangers.keep_only(entry, listed)
+        if entry.unknown:
+            self.strangers.keep_only(entry, {(fact.uid, fact.attempt) for fact in report.facts})
         echo = report.echoes
         here = self._ledger.on_node.get(entry.name, {})
         absent = [(task_id, uid) for task_id, uid in here.items() if uid not in listed]
@@ -365,7 +366,7 @@ class Nodes:
             (entry.life, entry.seq),
             *granted,
             entry.tasks,
-            tuple(uid for uid in entry.unknown if uid not in entry.discard),
+            tuple(stranger for stranger in entry.unknown if stranger not in entry.discard),
             entry.whole_due,
         )
         self._ledger.send(worker_name(entry.name), assign)
@@ -389,6 +390,7 @@ class Nodes:
             self._ledger.mark_of(entry.name).deadline,
             entry.machine,
             entry.usage,
+            entry.engine_error,
         )
 
 
@@ -398,13 +400,6 @@ def _of_disk(entry: Entry) -> str:
     share = entry.machine.disk_mib / entry.machine.disk_of_mib
     takes = "takes no new tasks" if entry.disk_full else "takes new tasks again"
     return f"its disk is {share:.0%} full: it {takes}"
-
-
-def _is_here(task: Task | None, fact: Fact, node: str) -> bool:
-    """Is that container the task's, and on the node where it belongs?"""
-    if task is None or not task.state.placed:
-        return False
-    return (task.uid, task.node, task.attempt) == (fact.uid, node, fact.attempt)
 
 
 def _wanted(task: Task) -> Wanted:

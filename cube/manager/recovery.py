@@ -18,7 +18,7 @@ from cube.messages import Fact, Phase, Recover, Reply
 from cube.spec import JobSpec, TaskSpec
 from cube.task import Job, State, Task, TaskEvent, TaskName
 
-Stranger = tuple[Entry, Fact]
+Chosen = tuple[Entry, Fact]
 
 
 class Recovery:
@@ -40,13 +40,13 @@ class Recovery:
         if recover.action == "adopt":
             return self._adopt_all(recover, chosen)
         for entry, fact in chosen:
-            self._nodes.strangers.discard(entry, fact.uid)
+            self._nodes.strangers.discard(entry, (fact.uid, fact.attempt))
         body = {"decided": len(chosen), "left": []}
         return Reply(recover.request, "ok", f"removing {_count(chosen)}", body)
 
-    def _adopt_all(self, recover: Recover, chosen: list[Stranger]) -> Reply:
+    def _adopt_all(self, recover: Recover, chosen: list[Chosen]) -> Reply:
         new = self._put_together(chosen)
-        adopted: list[Stranger] = []
+        adopted: list[Chosen] = []
         left: list[dict[str, str]] = []
         for entry, fact in chosen:
             why = self._obstacle(entry, fact)
@@ -63,7 +63,7 @@ class Recovery:
         text += f"; {len(left)} cannot be" if left else ""
         return Reply(recover.request, "ok", text, {"decided": len(adopted), "left": left})
 
-    def _put_together(self, chosen: list[Stranger]) -> list[Job]:
+    def _put_together(self, chosen: list[Chosen]) -> list[Job]:
         """Jobs that the store does not know, as the newest containers of each service tell."""
         specs: dict[str, dict[str, TaskSpec]] = {}
         versions: dict[str, int] = {}
@@ -102,6 +102,8 @@ class Recovery:
             return f"{old.id} runs on {old.node} meanwhile"
         if old is not None and old.state.final and old.uid == fact.uid:
             return "the store knows that it was to end"
+        if old is not None and old.uid == fact.uid and old.attempt > fact.attempt:
+            return f"{old.id} was placed anew meanwhile"
         demand = self._ledger.demand(self._as_task(job, fact))
         if not self._nodes.strangers.leaves_room(entry, fact, demand):
             return f"{entry.name} has no room for it"
@@ -128,7 +130,7 @@ class Recovery:
         mark("unknown-adopted")
         task = self._as_task(self._ledger.jobs[TaskName.parse(fact.uid).job], fact)
         old = self._ledger.tasks.get(task.id)
-        self._nodes.strangers.adopted(entry, fact.uid)
+        self._nodes.strangers.settled(entry, (fact.uid, fact.attempt))
         if old is not None and old.uid == task.uid:
             task = self._ledger.amend(old, version=task.version, spec=task.spec)
         else:
@@ -163,5 +165,5 @@ def _has_place(spec: TaskSpec, made_from: TaskSpec, name: TaskName, node: str) -
     return int(name.index) <= spec.instances
 
 
-def _count(chosen: list[Stranger]) -> str:
+def _count(chosen: list[Chosen]) -> str:
     return "1 unknown container" if len(chosen) == 1 else f"{len(chosen)} unknown containers"

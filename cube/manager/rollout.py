@@ -170,7 +170,7 @@ class Rollout:
             not_before=0.0,
             reschedules=0,
             failures=(),
-            lost=False,
+            lost_on="",
         )
         self._ledger.pending[task.id] = None
 

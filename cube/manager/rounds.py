@@ -253,11 +253,15 @@ class Rounds:
             return
         if row is None:
             self._fits_nowhere(task, key, demand, decision)
-        elif fleet.fits(row, demand, decision.gpus) and self._ledger.demand(task) == demand:
+        elif (
+            fleet.fits(row, demand, decision.gpus)
+            and self._ledger.demand(task) == demand
+            and task.not_before <= self._ledger.now
+        ):
             self._settle(task, decision)
         else:
             mark("round-refused")
-            self.queue.push(key)  # the fleet moved on since the question
+            self.queue.push(key)  # the fleet or the task moved on since the question
 
     def _fits_nowhere(self, task: Task, key: Key, demand: Demand, decision: Decision) -> None:
         if decision.error:
@@ -280,7 +284,7 @@ class Rounds:
             task,
             TaskEvent.PLACED,
             node=name,
-            attempt=task.attempt + 1,
+            attempt=self._ledger.next_attempt(task, name),
             restart=0,
             phase=-1,
             exit_code=None,

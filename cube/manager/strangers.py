@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from cube.manager.entry import Entry
-from cube.manager.ledger import Ledger
+from cube.manager.ledger import Ledger, Stranger
 from cube.marks import mark
 from cube.messages import Fact, Phase
 from cube.spec import Demand, GpuNeed
@@ -26,12 +26,13 @@ class Strangers:
 
     def seen(self, entry: Entry, fact: Fact) -> None:
         """Count it, leave it alone."""
-        before = entry.unknown.get(fact.uid)
+        stranger = (fact.uid, fact.attempt)
+        before = entry.unknown.get(stranger)
         if before == fact:
             return
         if before is not None:
             self._count(entry, before, self._ledger.give_back)
-        entry.unknown[fact.uid] = fact
+        entry.unknown[stranger] = fact
         self._count(entry, fact, self._ledger.fleet.take)
         if before is None:
             mark("unknown-container")
@@ -39,13 +40,12 @@ class Strangers:
             text = f"{fact.uid} on {entry.name} is unknown to the store; `cube recover` decides"
             self._ledger.event("manager.recovery", text, task=fact.uid, node=entry.name)
 
-    def adopted(self, entry: Entry, uid: str) -> None:
-        """A task of ours is that container now: it is counted as a task."""
-        entry.discard.discard(uid)
-        fact = entry.unknown.pop(uid)
-        self._count(entry, fact, self._ledger.give_back)
+    def settled(self, entry: Entry, stranger: Stranger) -> None:
+        """A task of ours is that container now, or takes its place: it is unknown no longer."""
+        entry.discard.discard(stranger)
+        self._count(entry, entry.unknown.pop(stranger), self._ledger.give_back)
         saved = self._ledger.strangers.get(entry.name, frozenset())
-        self._ledger.set_strangers(entry.name, saved - {(uid, fact.attempt)})
+        self._ledger.set_strangers(entry.name, saved - {stranger})
         self._ledger.touched[entry.name] = None
 
     def row_entered(self, entry: Entry) -> None:
@@ -53,17 +53,17 @@ class Strangers:
         for fact in entry.unknown.values():
             self._count(entry, fact, self._ledger.fleet.take)
 
-    def keep_only(self, entry: Entry, listed: set[str]) -> None:
+    def keep_only(self, entry: Entry, listed: set[Stranger]) -> None:
         """Forget those that a whole report no longer lists."""
-        for uid in [u for u in entry.unknown if u not in listed]:
-            entry.discard.discard(uid)
-            self._count(entry, entry.unknown.pop(uid), self._ledger.give_back)
+        for stranger in [s for s in entry.unknown if s not in listed]:
+            entry.discard.discard(stranger)
+            self._count(entry, entry.unknown.pop(stranger), self._ledger.give_back)
             self._ledger.touched[entry.name] = None
 
-    def discard(self, entry: Entry, uid: str) -> None:
+    def discard(self, entry: Entry, stranger: Stranger) -> None:
         """Have one removed."""
         mark("unknown-removed")
-        entry.discard.add(uid)
+        entry.discard.add(stranger)
         self._ledger.touched[entry.name] = None
 
     def leaves_room(self, entry: Entry, fact: Fact, demand: Demand) -> bool:
@@ -80,7 +80,7 @@ class Strangers:
         """Save them; what changes leave out may still be there."""
         saved = self._ledger.strangers.get(entry.name, frozenset())
         if saved or entry.unknown:
-            known = frozenset((f.uid, f.attempt) for f in entry.unknown.values())
+            known = frozenset(entry.unknown)
             self._ledger.set_strangers(entry.name, known if all_told else known | saved)
 
     def _count(self, entry: Entry, fact: Fact, count: _Counting) -> None:

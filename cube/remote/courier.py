@@ -67,10 +67,13 @@ class Courier:
             self._changed.notify()
 
     def close(self) -> None:
-        """Bring nothing any more; what is under way may still arrive."""
+        """Bring nothing any more; what is under way may still arrive. Waits for nobody."""
         with self._changed:
             self._closed = True
             self._changed.notify()
+
+    def join(self) -> None:
+        """Wait until it has closed, but not for a receiver that is gone."""
         self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:

@@ -49,16 +49,17 @@ class Workers(Mapping[str, TaskIO]):
     def keep_only(self, nodes: Collection[str]) -> None:
         """Forget all others: they are no nodes any more."""
         with self._lock:
-            gone = [(node, self._couriers.pop(node)) for node in self._couriers.keys() - nodes]
-            for node, _ in gone:
+            for node in self._couriers.keys() - nodes:
                 self._world.disconnect(worker_name(node))
+                self._couriers.pop(node).close()
                 del self._places[node]
-        for _, courier in gone:
-            courier.close()
 
     def close(self) -> None:
         """Bring nothing any more."""
+        couriers = list(self._couriers.values())
         self.keep_only(())
+        for courier in couriers:
+            courier.join()
 
     def place(self, node: str) -> Place | None:
         """Where a node's worker listens, as far as it has told."""

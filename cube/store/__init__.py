@@ -6,7 +6,22 @@ anything and never looks inside a record beyond its key, its revision and whethe
 """
 
 from cube.store.contract import KEPT, Kept, Store, StoreError, StoreLocked
+from cube.store.copies import Checked, check, copy, opened
+from cube.store.lock import FileLock
 from cube.store.memory import MemoryStore
 from cube.store.sqlite import SqliteStore
 
-__all__ = ["KEPT", "Kept", "MemoryStore", "SqliteStore", "Store", "StoreError", "StoreLocked"]
+__all__ = [
+    "KEPT",
+    "Checked",
+    "FileLock",
+    "Kept",
+    "MemoryStore",
+    "SqliteStore",
+    "Store",
+    "StoreError",
+    "StoreLocked",
+    "check",
+    "copy",
+    "opened",
+]

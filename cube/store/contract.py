@@ -40,12 +40,21 @@ class StoreLocked(StoreError):
 class Kept:
     """How much history is kept: the newest so many, by revision; older rows are dropped.
 
-    Running work is never dropped. Between two loads a store may hold up to 1 % more.
+    So are events that are `event_days` older than the newest. Running work is never dropped.
+    Between two loads a store may hold up to 1 % more, and what became too old in the last hour.
     """
 
     answers: int = 10_000
     ended_tasks: int = 100_000
     events: int = 100_000
+    event_days: float = 30.0
+
+    def event_limit(self, newest: float) -> float:
+        """Events before this moment are too old if the newest is of `newest`."""
+        return newest - self.event_days * 86400.0
+
+
+AGE_SECONDS = 3600.0  # between two looks for events that are too old, by the events' own clock
 
 
 KEPT = Kept()

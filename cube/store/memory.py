@@ -11,7 +11,7 @@ from itertools import islice
 from threading import Lock
 from typing import Any, TypeVar
 
-from cube.store.contract import KEPT, Kept, StoreError, check_records
+from cube.store.contract import AGE_SECONDS, KEPT, Kept, StoreError, check_records
 from cube.task import (
     Answer,
     Event,
@@ -40,6 +40,7 @@ class MemoryStore:
         self._saved = Saved({}, {}, {}, {}, {})
         self._ended: dict[str, None] = {}  # uids of ended tasks, in order of their last change
         self._events: list[Event] = []
+        self._aged_at = float("-inf")  # the newest event when old ones were last looked for
 
     def load(self) -> Saved:
         """See `Store.load`."""
@@ -145,6 +146,11 @@ class MemoryStore:
         for uid in _surplus(self._ended, kept.ended_tasks):
             del self._ended[uid], saved.tasks[uid]
         del self._events[: len(_surplus(self._events, kept.events))]
+        if self._events and self._events[-1].at - self._aged_at >= AGE_SECONDS:
+            self._aged_at = self._events[-1].at
+            limit = kept.event_limit(self._aged_at)
+            young = (i for i, event in enumerate(self._events) if event.at >= limit)
+            del self._events[: next(young)]
 
 
 def _surplus(rows: Collection[T], kept: int) -> list[T]:

@@ -59,13 +59,18 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def form_of(connection: sqlite3.Connection) -> int:
+    """How many of the steps a store has taken; 0: it is empty."""
+    return _pragma(connection, "user_version")
+
+
 def check_ours(connection: sqlite3.Connection, path: str) -> None:
     """Refuse what this version cannot use, before anything in it is changed.
 
     Raises:
         StoreError: it is another program's database, or a newer Cube's.
     """
-    version = _pragma(connection, "user_version")
+    version = form_of(connection)
     foreign = _pragma(connection, "application_id") != APPLICATION_ID
     if foreign and (version or connection.execute("SELECT 1 FROM sqlite_master").fetchone()):
         raise StoreError(f"{path} is another program's database; move it away")
@@ -78,7 +83,7 @@ def check_ours(connection: sqlite3.Connection, path: str) -> None:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring an empty or older store to the present form, each step whole or not at all."""
-    for number in range(_pragma(connection, "user_version"), len(STEPS)):
+    for number in range(form_of(connection), len(STEPS)):
         with transaction(connection):
             for statement in STEPS[number]:
                 connection.execute(statement)

@@ -12,15 +12,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from errno import ENOSPC
+from itertools import takewhile
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
 
 from cube import codec
-from cube.store.contract import KEPT, Kept, StoreError, check_records
+from cube.store.contract import AGE_SECONDS, KEPT, Kept, StoreError, check_records
+from cube.store.copies import copy
 from cube.store.lock import FileLock
-from cube.store.schema import check_ours, migrate, transaction
+from cube.store.schema import STEPS, check_ours, form_of, migrate, transaction
 from cube.task import (
     Answer,
     Event,
@@ -37,6 +39,7 @@ from cube.task import (
 )
 
 BUSY_SECONDS = 1.0  # how long a save waits for somebody else's look into the file
+AGED_AT_ONCE = 1000  # events that one save drops for their age, at most
 MAX_LOG_BYTES = 16 << 20  # what the write-ahead log is cut back to
 
 _MARKS = "SELECT node, draining, revision, labels, deadline FROM node_marks"
@@ -100,6 +103,7 @@ class SqliteStore:
         self._kept = kept
         self._write_lock, self._read_lock = Lock(), Lock()
         self._since_prune: Counter[str] = Counter()
+        self._aged_at = float("-inf")  # the newest event when old ones were last looked for
         self._is_new = self._discard = False
         with ExitStack() as open_things:
             self._open(open_things)
@@ -143,6 +147,9 @@ class SqliteStore:
         (health,) = self._writer.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise StoreError(f"cannot open {self.path}: {_REASONS['SQLITE_CORRUPT']} ({health})")
+        form = form_of(self._writer)
+        if 0 < form < len(STEPS):  # an older version of Cube can go on with the copy
+            copy(self._writer, self.path.with_suffix(f".form-{form}{self.path.suffix}"))
         migrate(self._writer)
 
     def load(self) -> Saved:
@@ -165,12 +172,15 @@ class SqliteStore:
         check_records(records)
         statements = [_statement(record) for record in records]
         added = Counter(kind for kind in map(_history, records) if kind)
+        newest = max((r.at for r in records if isinstance(r, Event)), default=float("-inf"))
         with self._write_lock, self._explained("save to"):
             self._check_in_place()
             with transaction(self._writer):
                 for sql, values in statements:
                     self._writer.execute(sql, values)
                 pruned = self._prune(self._since_prune + added)
+                aged_at = self._drop_aged(newest)
+            self._aged_at = aged_at
             self._since_prune += added
             for kind in pruned:
                 del self._since_prune[kind]
@@ -216,6 +226,17 @@ class SqliteStore:
         for kind in grown:
             self._writer.execute(_PRUNE[kind], (getattr(self._kept, kind),))
         return grown
+
+    def _drop_aged(self, newest: float) -> float:
+        """Drop the oldest events that are too old, if it is time to look; when that was last."""
+        if newest - self._aged_at < AGE_SECONDS:
+            return self._aged_at
+        limit = self._kept.event_limit(newest)
+        oldest = "SELECT id, body FROM events ORDER BY revision, id LIMIT ?"
+        rows = self._writer.execute(oldest, (AGED_AT_ONCE,)).fetchall()
+        aged = list(takewhile(lambda row: _body(row[1]).at < limit, rows))
+        self._writer.executemany("DELETE FROM events WHERE id = ?", [(row[0],) for row in aged])
+        return self._aged_at if len(aged) == AGED_AT_ONCE else newest  # the rest: next time
 
     def _check_in_place(self) -> None:
         """SQLite would go on writing into a file that nobody will ever find again."""

@@ -65,7 +65,7 @@ class Worker:
         self._wanted: dict[Key, Wanted] = {}
         # Failures of attempts that were given up: a word under way may want one of them again.
         self._dropped: dict[Key, tuple[float, ...]] = {}
-        self._keep: frozenset[str] = frozenset()
+        self._keep: frozenset[Key] = frozenset()
         self._generation: Generation | None = None
         self._clocks = (0.0, 0.0)  # the manager's and ours, when it spoke
         self._info: NodeInfo | None = None  # None until the engine has listed what is there
@@ -188,7 +188,7 @@ class Worker:
     def _learn(self) -> None:
         """Let what is held know what is wanted of it."""
         for key, held in self._held.items():
-            strange = held.uid in self._keep
+            strange = key in self._keep
             if held.strange is not strange:
                 held.strange = strange
                 self._telling.stale(key)
@@ -222,7 +222,7 @@ class Worker:
             return
         for key, held in list(self._held.items()):
             wanted = self._wanted.get(key)
-            if wanted is None and held.uid not in self._keep:
+            if wanted is None and key not in self._keep:
                 self._let_go(key, held)
             elif wanted is not None and not wanted.run and held.phase is not Phase.ENDED:
                 self._kill(held)
@@ -231,10 +231,16 @@ class Worker:
                 self._telling.changed(key)
             elif wanted is not None and wanted.run and held.lies_idle:
                 self._take_up(key, held, now)
+            elif wanted is not None and wanted.run and held.is_found_sick:
+                self._give_up_on(held)
         self._declined &= self._wanted.keys()
-        for key, wanted in self._wanted.items():
-            if key not in self._held and not self._declines(key, wanted, now):
-                self._take_on(key, wanted)
+        new = [(key, wanted) for key, wanted in self._wanted.items() if key not in self._held]
+        if new:
+            # One attempt at a time: the end of another, were it a stranger's, brings us here again.
+            busy = {held.uid for held in self._held.values() if held.phase is not Phase.ENDED}
+            for key, wanted in new:
+                if not self._declines(key, wanted, now) and wanted.uid not in busy:
+                    self._take_on(key, wanted)
         self._lease.watch(self._held.values())
 
     def _declines(self, key: Key, wanted: Wanted, now: float) -> bool:
@@ -249,11 +255,7 @@ class Worker:
         return key in self._declined
 
     def _take_on(self, key: Key, wanted: Wanted) -> None:
-        """Start a task that we do not hold, unless an older attempt of it is still here."""
-        if wanted.attempt > 1 and any(
-            h.uid == wanted.uid and h.phase is not Phase.ENDED for h in self._held.values()
-        ):
-            return  # its end brings us here again
+        """Start a task that we do not hold."""
         held = self._held[key] = Held(wanted.uid, wanted.attempt, wanted.restart)
         if key in self._dropped:
             mark("dropped-attempt-wanted")
@@ -362,8 +364,12 @@ class Worker:
         held.healthy = health.healthy
         self._telling.changed((held.uid, held.attempt))
         if not health.healthy and held.killing is None:
-            held.sick = True
-            self._kill(held)
+            self._give_up_on(held, health.reason)
+
+    def _give_up_on(self, held: Held, complaint: str = "") -> None:
+        """Its health check failed: end it, and let its restart policy decide."""
+        held.sick, held.complaint = True, complaint
+        self._kill(held)
 
     def _progress(self, progress: Progress) -> None:
         held = self._find(progress.key)
@@ -386,6 +392,7 @@ class Worker:
         for item in listed.found:
             if adopt(self._held, item):
                 self._telling.changed((item.key.uid, item.key.attempt))
+        for item in listed.found:
             if item.running and self._find(item.key) is None:  # a newer run took its place
                 self._send(self._engine, Kill(item.key, item.stop_grace_seconds))
         self._learn()

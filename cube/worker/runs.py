@@ -27,6 +27,7 @@ class Held:
     wanted: Wanted | None = None  # None: found by label, nobody asked for it yet
     killing: float | None = None  # the grace of the Kill that is under way, seconds
     sick: bool = False  # killed because its health check failed
+    complaint: str = ""  # what that check said
     fenced: bool = False  # killed because its lease ended
     exit_code: int | None = None
     reason: str = ""
@@ -66,6 +67,12 @@ class Held:
             and not self.fenced
         )
 
+    @property
+    def is_found_sick(self) -> bool:
+        """It was adopted with a verdict on which an earlier life of ours did not act?"""
+        running = self.phase is Phase.RUNNING and self.killing is None
+        return running and self.healthy is False and not self.sick
+
     def learn(self, wanted: Wanted, manager_now: float, now: float) -> bool:
         """Take what the manager says of it; nobody forgets a failure because of the other.
 
@@ -102,13 +109,17 @@ class Held:
         """The run ended; what follows is decided by `after_exit` or `end_as_stopped`."""
         self.phase = Phase.ENDED
         self.exit_code = exited.exit_code
-        self.reason = "its health check failed" if self.sick else exited.reason
+        self.reason = self._sickness() if self.sick else exited.reason
         self.interrupted = exited.interrupted or self.fenced
         self.started, self.retry = exited.started, exited.retry
         if self.interrupted and self.exit_code == 0:
             self.exit_code = None  # cut short: it has not done what it was for
         self.killing = None
         self.healthy = None
+
+    def _sickness(self) -> str:
+        complaint = f": {self.complaint}" if self.complaint else ""
+        return f"its health check failed{complaint}"
 
     def end_as_stopped(self) -> None:
         """The manager wanted it to end, and it has."""

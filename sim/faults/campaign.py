@@ -6,8 +6,9 @@ runs end does not matter.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,7 @@ LEAST_SHARE = 0.01  # of the seeds, in whose runs every mark must be hit
 class Campaign:
     """The sums over all runs so far."""
 
+    asked: int = 0  # runs that there are to be
     runs: int = 0
     broken: list[Outcome] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
@@ -40,6 +42,7 @@ class Campaign:
     unfenced_seconds: float = 0.0
     longest_settle_seconds: float = 0.0
     by_scenario: Counter[str] = field(default_factory=Counter)
+    began: float = field(default_factory=time.perf_counter)
 
     def add(self, outcome: Outcome) -> None:
         """Take in one run."""
@@ -74,7 +77,9 @@ class Campaign:
         """As plain values, for a file."""
         return {
             "schema_version": 1,
+            "asked": self.asked,
             "runs": self.runs,
+            "wall_seconds": time.perf_counter() - self.began,
             "seeds": len(self.seeds),
             "scenarios": dict(sorted(self.by_scenario.items())),
             "broken": [{"replay": o.replay, "broken": o.broken} for o in self.broken],
@@ -93,7 +98,7 @@ class Campaign:
 
 def run_all(
     scenarios: Sequence[FaultScenario], seeds: Iterable[int], processes: int = 1
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Outcomes of all runs, as they end."""
     pieces = [(scenario, seed) for seed in seeds for scenario in scenarios]
     if processes == 1:

@@ -10,30 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cube.manager.entry import grants
 from cube.messages import (
-    FENCE_SECONDS,
     MANAGER,
     SCHEDULER,
     Assign,
-    DeclareLost,
     Discard,
     Effect,
-    Exited,
     Kill,
     Phase,
-    Reply,
     Run,
-    RunDue,
-    RunKey,
-    Send,
     Snapshot,
-    Wake,
     worker_name,
 )
 from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
 from sim.faults.books import PortsAreSingle, ReplayIsTrue, SavedFirst
+from sim.faults.budgets import Budgets
 from sim.faults.checker import Broken, Checker
+from sim.faults.copies import ForgetfulDestroysNothing, KillsAreWanted, OneCopy
 from sim.faults.leases import LeaseHolds
 from sim.faults.placing import (
     DataStays,
@@ -44,7 +37,6 @@ from sim.faults.placing import (
 )
 from sim.faults.settled import Wrong, unsettled
 from sim.faults.telling import AnsweredOnce, EndsAreTrue, TimeGoesOn
-from sim.faults.world import machine_of
 
 if TYPE_CHECKING:
     from sim.faults.ordeal import Ordeal
@@ -53,166 +45,6 @@ FULL_EVERY = 100  # events between two full checks
 FORGOTTEN_SECONDS = 15.0  # so long may a task wait that has room: an abandoned round and a tick
 REPORTS_REMEMBERED = 64
 HELD_BACK = 8  # messages of the manager to others than workers, while it cannot save
-
-
-class OneCopy(Checker):
-    """For `stop` tasks no two attempts truly run at once; no task runs twice on one node."""
-
-    actors = ("engine/", MANAGER)
-
-    def __init__(self, ordeal: Ordeal) -> None:
-        super().__init__(ordeal)
-        self._running: dict[str, frozenset[RunKey]] = {node: frozenset() for node in ordeal.nodes}
-        self._where: dict[str, set[tuple[str, RunKey]]] = {}
-        self._doubled: dict[str, float] = {}  # uid: since when it runs twice, excused
-        self._declared: dict[str, tuple[str, float]] = {}  # node: request that took it for lost
-        self.unfenced_seconds = 0.0
-
-    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if isinstance(message, DeclareLost):
-            self._heed(message, now, effects)
-        if actor == MANAGER:
-            return
-        node = machine_of(actor)
-        before, after = self._running[node], frozenset(self.ordeal.engines[node].running())
-        if before == after:
-            return
-        self._running[node] = after
-        for key in before - after:
-            copies = self._where[key.uid]
-            copies.discard((node, key))
-            if len(copies) < 2 and key.uid in self._doubled:
-                self.unfenced_seconds += now - self._doubled.pop(key.uid)
-            if not copies:
-                del self._where[key.uid]
-        for key in sorted(after - before):
-            copies = self._where.setdefault(key.uid, set())
-            copies.add((node, key))
-            if len(copies) > 1:
-                self._twice(key, node, copies, now)
-
-    def _twice(self, key: RunKey, node: str, copies: set[tuple[str, RunKey]], now: float) -> None:
-        others = sorted(copies - {(node, key)})
-        for where, other in others:
-            if self._is_stray(where, other) or self._is_stray(node, key):
-                continue  # an operator decides on what the store never knew
-            if where == node and not self._excused(where, now):
-                raise Broken("one copy", f"{key} and {other} both run on {node}", key.uid)
-            # The older of the two is the one to be stopped.
-            old_node, old = min((node, key), (where, other), key=lambda copy: copy[1])
-            spec = self.ordeal.engines[old_node].containers[old].run.spec
-            if spec.on_disconnect != "stop":
-                continue
-            if not self._excused(old_node, now):
-                text = f"{key} begins on {node} while {other} runs on {where}"
-                raise Broken("one copy", text, key.uid)
-            self._doubled.setdefault(key.uid, now)
-
-    def full(self, now: float, known: Snapshot | None) -> None:
-        """What is excused ends with its excuse."""
-        for uid, since in self._doubled.items():
-            copies = [copy for copy in self._where[uid] if not self._is_stray(*copy)]
-            for node, key in sorted(copies, key=lambda copy: copy[1])[:-1]:
-                if not self._excused(node, now):
-                    text = f"{key} still runs on {node}, {now - since:.1f} s after another began"
-                    raise Broken("one copy", text, uid)
-
-    def _is_stray(self, node: str, key: RunKey) -> bool:
-        return (node, *key[:2]) in self.ordeal.strays
-
-    def _heed(self, message: DeclareLost, now: float, effects: list[Effect]) -> None:
-        """An operator's word goes before the fence, once."""
-        taken = any(isinstance(e, Send) and isinstance(e.message, Reply)
-                    and e.message.status == "ok" for e in effects)  # fmt: skip
-        if taken and self._declared.get(message.node, ("", 0.0))[0] != message.request:
-            self._declared[message.node] = (message.request, now)
-
-    def _excused(self, node: str, now: float) -> bool:
-        """Could nobody on that node stop a task, now or within the time it takes to?"""
-        granted = grants(len(self.ordeal.nodes), self.ordeal.scenario.reports_per_second)
-        lately = self.ordeal.troubled.get(node, float("-inf"))
-        _, declared = self._declared.get(node, ("", float("-inf")))
-        return (
-            self.ordeal.stands_still(node)
-            or now - lately < granted.lease + FENCE_SECONDS
-            or now - declared < granted.grace
-        )
-
-
-class KillsAreWanted(Checker):
-    """No `keep` container is stopped unless some word that its worker was told omits it."""
-
-    actors = "worker/"
-
-    def __init__(self, ordeal: Ordeal) -> None:
-        super().__init__(ordeal)
-        # By worker: what some word to this life of it left out.
-        self._unwanted: dict[str, set[tuple[str, int]]] = {}
-        self._latest: dict[str, tuple[Any, ...]] = {}  # by worker: what the latest word rests on
-
-    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if isinstance(message, Wake):
-            self._unwanted[actor] = set()
-            self._latest.pop(actor, None)
-        if isinstance(message, Assign):
-            self._told(actor, message)
-        for effect in effects:
-            if isinstance(effect, Send) and isinstance(effect.message, Kill):
-                self._check(actor, effect.message.key)
-
-    def _told(self, actor: str, assign: Assign) -> None:
-        engine = self.ordeal.engines[machine_of(actor)]
-        rests_on = (assign.tasks, assign.keep, tuple(engine.containers))
-        if self._latest.get(actor) == rests_on:
-            return  # it leaves out what the one before left out
-        self._latest[actor] = rests_on
-        wanted = {(w.uid, w.attempt) for w in assign.tasks if w.run}
-        self._unwanted[actor] |= {(w.uid, w.attempt) for w in assign.tasks if not w.run}
-        here = {(key.uid, key.attempt) for key in engine.containers}
-        self._unwanted[actor] |= {k for k in here - wanted if k[0] not in assign.keep}
-
-    def _check(self, actor: str, key: RunKey) -> None:
-        containers = self.ordeal.engines[machine_of(actor)].containers
-        held = containers.get(key)
-        if held is None or not held.running or held.run.spec.on_disconnect == "stop":
-            return
-        older = any(k[:2] == key[:2] and k.restart > key.restart for k in containers)
-        if not older and key[:2] not in self._unwanted[actor]:
-            raise Broken("kills are wanted", f"{actor} stops {key}; nobody told it to", key.uid)
-
-
-class ForgetfulDestroysNothing(Checker):
-    """What a lost or old store never knew runs on until an operator decides."""
-
-    actors = "engine/"
-
-    def store_replaced(self) -> None:
-        saved, before = self.ordeal.store.content.tasks, self.ordeal.replaced.content.tasks
-        for engine in self.ordeal.engines.values():
-            for key in engine.running():
-                task, was = saved.get(key.uid), before.get(key.uid)
-                if task is not None and task.attempt >= key.attempt:
-                    continue
-                self.ordeal.strays.add((engine.info.name, key.uid, key.attempt))
-                if was is not None and was.state.placed:  # else it was to be stopped already
-                    self.ordeal.orphans.add((key.uid, key.attempt))
-
-    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        if not self.ordeal.orphans or self.ordeal.healed:
-            return
-        if isinstance(message, Kill | Discard):
-            key = message.key
-            if key[:2] in self.ordeal.orphans and not self._is_excused(machine_of(actor), key):
-                text = f"{type(message).__name__} of {key}, which this store never knew"
-                raise Broken("a forgetful manager destroys nothing", text, key.uid)
-
-    def _is_excused(self, node: str, key: RunKey) -> bool:
-        """Is it fenced, ended, placed anew while its node was silent, or placed right here?"""
-        task = self.ordeal.store.content.tasks.get(key.uid)
-        if task is not None and (task.attempt > key.attempt or task.node == node):
-            return True
-        held = self.ordeal.engines[node].containers.get(key)
-        return held is None or held.run.spec.on_disconnect == "stop" or held.ended is not None
 
 
 class Monotone(Checker):
@@ -269,42 +101,6 @@ class Monotone(Checker):
         most = task.spec.reschedule.attempts
         if most is not None and task.reschedules > most:
             raise Broken("budgets", f"{task.uid} was rescheduled too often", task.uid)
-
-
-class Budgets(Checker):
-    """No attempt is restarted more often than its policy allows."""
-
-    actors = "engine/"
-
-    def __init__(self, ordeal: Ordeal) -> None:
-        super().__init__(ordeal)
-        self._failures: dict[tuple[str, int], list[float]] = {}
-
-    def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(message, RunDue) and isinstance(effect, Send):
-                self._ended(effect.message, now)
-        if isinstance(message, Run) and message.key.restart:
-            self._restarted(message, now, machine_of(actor))
-
-    def _ended(self, ended: Any, now: float) -> None:
-        if isinstance(ended, Exited) and not ended.interrupted and ended.exit_code == 1:
-            self._failures.setdefault((ended.key.uid, ended.key.attempt), []).append(now)
-
-    def _restarted(self, run: Run, now: float, node: str) -> None:
-        policy = run.spec.restart
-        if policy.attempts is None:
-            return
-        since = now - policy.interval_seconds * 0.97  # by a clock that may run wrong
-        failures = self._failures.get((run.key.uid, run.key.attempt), [])
-        lately = sum(at > since for at in failures)
-        # What a worker learnt and nobody else heard dies with it: one failure per crash.
-        # What only a lost store knew is forgotten with it.
-        forgotten = self.ordeal.deaths[worker_name(node)]
-        forgotten += self.ordeal.outcome.faults["store-lost"] * (policy.attempts + 1)
-        forgotten += self.ordeal.outcome.faults["store-old"] * (policy.attempts + 1)
-        if lately > policy.attempts + forgotten:
-            raise Broken("budgets", f"{run.key} starts after {lately} failures", run.key.uid)
 
 
 class Books(Checker):

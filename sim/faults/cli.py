@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.faults.campaign import Campaign
+    from sim.faults.ordeal import Outcome
 
 
 @click.command()
@@ -41,7 +48,7 @@ from sim.errors import InputError
     help="Cut the first failing run down to the faults that it takes.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write the sums to this file, as JSON.")  # fmt: skip
+              help="Write the sums to this file after every run, as JSON.")  # fmt: skip
 def faults(
     names: tuple[str, ...],
     seeds: str,
@@ -56,25 +63,50 @@ def faults(
 
     scenarios = [scenario.read(name) for name in names or scenario.named()]
     wanted = _seeds(seeds)
-    campaign = campaigns.Campaign()
-    with report.progress(len(scenarios) * len(wanted)) as tell:
-        for outcome in campaigns.run_all(scenarios, wanted, processes):
-            campaign.add(outcome)
-            tell(campaign)
-            if outcome.broken and until_failure:
-                break
+    campaign = campaigns.Campaign(asked=len(scenarios) * len(wanted))
+    with report.progress(campaign.asked) as tell:
+        outcomes = campaigns.run_all(scenarios, wanted, processes)
+        interrupted = _sum_up(campaign, outcomes, tell, out, until_failure=until_failure)
     for outcome in campaign.broken[:5]:
         report.show_failure(outcome)
-    if shrinks and campaign.broken:
+    if shrinks and campaign.broken and not interrupted:
         first = campaign.broken[0]
         fewest = campaigns.shrink(next(s for s in scenarios if s.name == first.scenario), first)
         click.echo(f"  it takes: {first.replay} --only {','.join(fewest) or 'nothing'}")
     report.show_campaign(campaign)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(campaign.summary(), indent=2) + "\n")
-    if campaign.failed:
-        sys.exit(1)
+    if campaign.failed or interrupted:
+        sys.exit(130 if interrupted else 1)
+
+
+def _sum_up(
+    campaign: Campaign,
+    outcomes: Generator[Outcome],
+    tell: Callable[[Campaign], None],
+    out: Path | None,
+    *,
+    until_failure: bool,
+) -> bool:
+    """Take in the runs as they end, and keep the sums in a file. True: Ctrl-C cut it off."""
+
+    def keep() -> None:
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            partial = out.with_name(f".partial-{out.name}")  # the file is there whole at any time
+            partial.write_text(json.dumps(campaign.summary(), indent=2) + "\n")
+            partial.replace(out)
+
+    try:
+        with closing(outcomes):
+            for outcome in outcomes:
+                campaign.add(outcome)
+                tell(campaign)
+                keep()
+                if outcome.broken and until_failure:
+                    break
+    except KeyboardInterrupt:
+        keep()  # the last may not have been
+        return True
+    return False
 
 
 @click.command()

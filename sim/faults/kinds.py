@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cube.messages import MANAGER, SCHEDULER, engine_name, worker_name
 from sim.faults.engine import Reboot, Strike, Trouble
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0  # between two looks at the nodes of a fault that waits for its moment
 RESTART_SECONDS = 0.3  # that a worker takes
+REBOOT_SECONDS = 5.0  # that a machine takes
+Place = TypeVar("Place")
 End = Callable[[], None] | None
 Begin = Callable[["Ordeal", Fault], End]
 
@@ -175,14 +177,27 @@ def worker_restart_starting(ordeal: Ordeal, fault: Fault) -> End:
     return _at_first(ordeal, fault, ordeal.starting_nodes, restart)
 
 
+@fault("stop-restarting", lasts=(5.0, 60.0))
+def stop_restarting(ordeal: Ordeal, fault: Fault) -> End:
+    """A machine restarts just when a container of its is started anew, and its job is stopped."""
+
+    def strike(found: tuple[str, str]) -> None:
+        node, job = found
+        ordeal.reboot(node, Reboot(wiped=False))
+        ordeal.user.stop_job(job)
+        ordeal.world.call_at(ordeal.world.now() + REBOOT_SECONDS, lambda: ordeal.bring_up(node))
+
+    return _at_first(ordeal, fault, ordeal.restarting, strike)
+
+
 def _at_first(
-    ordeal: Ordeal, fault: Fault, nodes: Callable[[], list[str]], strike: Callable[[str], None]
+    ordeal: Ordeal, fault: Fault, places: Callable[[], list[Place]], strike: Callable[[Place], None]
 ) -> End:
-    """Strike one of `nodes` as soon as there are any; returns what ends the waiting."""
+    """Strike one of `places` as soon as there are any; returns what ends the waiting."""
     draw, waits = fault.random(), [True]
 
     def look() -> None:
-        found = nodes() if waits else []
+        found = places() if waits else []
         if found:
             strike(draw.choice(found))
         elif waits:

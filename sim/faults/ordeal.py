@@ -23,6 +23,7 @@ from cube.messages import (
     MANAGER,
     SCHEDULER,
     NodeInfo,
+    Phase,
     Recover,
     Save,
     engine_name,
@@ -168,7 +169,9 @@ class Ordeal:
         self.halted: Counter[str] = Counter()  # actors: faults that let them stand still
         self.deaths: Counter[str] = Counter()  # of each actor
         self.orphans: set[tuple[str, int]] = set()  # attempts that ran when their store was lost
-        self.strays: set[tuple[str, str, int]] = set()  # by node; these and what was to stop then
+        self.strays: set[tuple[str, str, int]] = (
+            set()
+        )  # by node: what a store that is gone had placed
         self.troubled: dict[str, float] = {}  # node: when last nobody there could stop a task
         self.disturbed = 0.0  # when last something kept the control plane from placing
         chosen = None if only is None else set(only)
@@ -338,6 +341,17 @@ class Ordeal:
             return []
         nodes = self.world.core(MANAGER).snapshot().nodes
         return sorted(node.name for node in nodes if node.state is NodeState.SUSPECT)
+
+    def restarting(self) -> list[tuple[str, str]]:
+        """Where the manager knows of a container that is being started anew: node and job."""
+        if not self.world.alive(MANAGER):
+            return []
+        tasks = self.world.core(MANAGER).snapshot().tasks
+        return sorted(
+            (task.node, task.job)
+            for task in tasks
+            if task.state.placed and task.restart and task.phase == Phase.STARTING
+        )
 
     def starting_nodes(self) -> list[str]:
         """The nodes on which a container is being started."""

@@ -49,6 +49,7 @@ def _fits(row: NodeRow, demand: Demand) -> bool:
         and row.cpu_used_milli + demand.cpu_milli <= info.cpu_milli
         and row.memory_used_mib + demand.memory_mib <= info.memory_mib
         and row.disk_used_mib + demand.disk_mib <= info.disk_mib
+        and not set(row.ports) & set(demand.ports)  # no two nodes are on one host here
         and suits(info, demand)
     )
 
@@ -100,10 +101,16 @@ class WorkingNodes(Checker):
         for task in records:
             if not isinstance(task, Task):
                 continue
-            if task.attempt > self._attempts.get(task.uid, 0) and task.node in self._silent:
+            new = task.attempt > self._attempts.get(task.uid, 0)
+            if new and task.node in self._silent and not self._is_there(task, task.node):
                 text = f"{task.uid} is placed on {task.node}, which has missed its reports"
                 raise Broken("working nodes take tasks", text, task.uid)
             self._attempts[task.uid] = task.attempt
+
+    def _is_there(self, task: Task, node: str) -> bool:
+        """Is that very attempt on the node already? Then it is adopted, not placed."""
+        containers = self.ordeal.engines[node].containers
+        return any(key[:2] == (task.uid, task.attempt) for key in containers)
 
     def _tick(self, now: float) -> None:
         silence = {n: now - max(self._woke, self._heard.get(n, 0.0)) for n in self.ordeal.nodes}

@@ -50,7 +50,7 @@ def show_campaign(campaign: Campaign) -> None:
     struck = ", ".join(f"{n:,} {k}" for k, n in faults.most_common()
                        if not k.startswith("messages "))  # fmt: skip
     rows = [
-        ("runs", f"{campaign.runs:,}: {len(campaign.broken)} broken"),
+        ("runs", f"{campaign.runs:,} of {campaign.asked:,}: {len(campaign.broken)} broken"),
         ("simulated", f"{campaign.node_years:.2f} node-years, {per_minute:.2f} per minute of one "
                       f"core, {speed:,.0f} times real time, {campaign.tasks:,} tasks"),
         ("faults", f"{sum(faults.values()) - messages:,}: {struck}"),

@@ -94,7 +94,8 @@ class User:
     def submit_and_stop(self, draw: Random) -> None:
         """Submit a job, and change one's mind while it is starting."""
         name = self._submit(draw)
-        self._world.call_at(self._world.now() + draw.uniform(0.01, 4.0), lambda: self._stop(name))
+        later = self._world.now() + draw.uniform(0.01, 4.0)
+        self._world.call_at(later, lambda: self.stop_job(name))
 
     def scale(self, draw: Random) -> None:
         """Change how many instances a job has."""
@@ -143,9 +144,10 @@ class User:
         """Stop a job."""
         spec = self._some_job(draw)
         if spec is not None:
-            self._stop(spec.name)
+            self.stop_job(spec.name)
 
-    def _stop(self, name: str) -> None:
+    def stop_job(self, name: str) -> None:
+        """Stop this very job."""
         self.ask(name, lambda request: Stop(request, name, "edge/user"), self._stopped)
 
     def remove(self, draw: Random) -> None:

@@ -14,7 +14,7 @@ from cube.actor import Core, CoreActor, Keeper, Letter, is_edge
 from cube.messages import MANAGER, SCHEDULER, Effect, Send
 from sim.faults.engine import Fate
 from sim.network import Network
-from sim.world import Delivery, SimCore, SimWorld
+from sim.world import SimCore, SimWorld
 
 CONTROL = "control"  # the machine of manager and scheduler
 
@@ -117,9 +117,9 @@ class FaultyWorld(SimWorld):
         self.frozen.setdefault(actor, [])
 
     def thaw(self, actor: str) -> None:
-        """Let it go on, with all that has arrived meanwhile, in the order in which it has."""
-        for letter in self.frozen.pop(actor, ()):
-            Delivery(self, actor, letter, 0.0, urgency=0)
+        """Let it go on: what has arrived meanwhile is handled before all that follows from it."""
+        self._ready.extend((actor, letter) for letter in self.frozen.pop(actor, ()))
+        self._work_off()
 
     def carry(self, sender: str, to: str, letter: Letter, after: float) -> None:
         """Let one message take its way: locally, or through whatever the network is now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import httpx2
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from cube.client import Client
 from cube.cluster import Cluster, ClusterOptions
+from cube.snapshot import read
 from tests.api.asking import fails, problem_of
 
 
@@ -58,6 +60,7 @@ def test_token_that_has_expired_says_so(cluster, client) -> None:
 def test_reader_sees_what_there_is(client, reader) -> None:
     assert reader.cluster()["cluster"] == client.cluster()["cluster"]
     assert len(reader.nodes()) == 3
+    assert read(json.dumps(reader.snapshot())).snapshot.cluster == client.cluster()["cluster"]
     (token,) = reader.tokens()
     assert set(token) == {"name", "scope", "created", "expires"}
 

@@ -60,6 +60,44 @@ def test_a_drain_that_cannot_end_says_why(cube, tmp_path):
     cube("rm", "kept", "--force")
 
 
+def test_a_plan_says_what_the_drain_then_does(cluster, capfd, monkeypatch, tmp_path):
+    """Against real processes. The answer is printed by the simulator's own process."""
+    monkeypatch.setenv("CUBE_STATE_DIR", str(cluster.state.path))
+    cube = command(capfd)
+    file = tmp_path / "many.compose.yaml"
+    file.write_text(
+        "services: {web: {image: busybox, command: [sleep, '1000'], environment: {A: hunter2},"
+        " deploy: {replicas: 3}}, api: {image: busybox, command: [sleep, '1000']}}\n"
+    )
+    assert cube("run", "-f", file, "--wait").code == 0
+    before = places(cube, "many")
+    where = before["many/web/1"]
+    planned = cube("node", "drain", where, "--plan", "-o", "json")
+    assert planned.code == 0, planned.err
+    said = {move["task"]: move["after"] for move in planned.json["moves"]}
+    assert places(cube, "many") == before
+    full = cube("scale", "many/web=300", "--plan")
+    assert (full.code, "would wait:" in full.out) == (3, True)
+    check(cube("node", "drain", "node-9", "--plan"), 5, "no node node-9", "cube nodes")
+    check(cube("scale", "nobody/web=2", "--plan"), 5, "nobody", "cube status")
+    assert cube("node", "drain", where, "--plan", "--wait").code == 2
+    assert cube("scale", "many/web=2", "--plan", "--wait").code == 2
+    assert "hunter2" not in cube("snapshot").out
+
+    assert cube("node", "drain", where, "--wait", "--timeout", "60s").code == 0
+    assert cube("wait", "many", "--timeout", "60s").code == 0
+    after = places(cube, "many")
+    assert len(said) >= 1
+    assert said == {task: node for task, node in after.items() if node != before[task]}
+    cube("node", "enable", where)
+    cube("rm", "many", "--force")
+
+
+def places(cube: Command, job: str) -> dict[str, str]:
+    """Which task is on which node."""
+    return {t["id"]: t["node"] for t in cube("status", job, "-o", "json").json["tasks"]}
+
+
 def test_labels(cube):
     assert cube("node", "label", "node-1", "disk=ssd", "zone=a").code == 0
     assert cube("node", "label", "node-1").out == "disk=ssd\nzone=a\n"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cube.backup import back_up, restore
 from cube.client import ApiProblem, Client
 from cube.cluster import Cluster, ClusterOptions
 from cube.engine import remove_cluster_remains
@@ -100,6 +101,27 @@ def test_a_deleted_store_leads_to_recovery_and_not_to_removal(options):
         assert client.cluster()["used"]["memory_mib"] == 2 * unknown[0]["needs"]["memory_mib"]
         client.recover("remove")
         wait_without_events(client, lambda: client.recovery()["unknown"] == [])
+
+
+def test_a_manager_that_moves_elsewhere_with_a_backup_finds_all_its_containers(options, tmp_path):
+    """A newer state was lost with the old place: what started since is listed, and untouched."""
+    archive, old = tmp_path / "backup.tar.gz", options.state_dir
+    with running(options) as (cluster, client):
+        client.submit(JobSpec("shop", (shell(FOREVER, instances=2),)))
+        before = handles(tasks_up(client, "shop", 2))
+        made = back_up(cluster.state, archive, cluster.world.now())  # while it runs
+        client.submit(JobSpec("late", (shell(FOREVER),)))
+        (late,) = tasks_up(client, "late", 1)
+        token = cluster.token
+    moved = replace(options, state_dir=tmp_path / "moved")
+    moved.state_dir.mkdir()
+    (moved.state_dir / "engine").symlink_to(old / "engine")  # what runs has not moved
+    restore(StateDir(moved.state_dir), archive, 0.0)
+    with running(moved) as (cluster, client):
+        assert (cluster.id, cluster.token) == (made.cluster, token)
+        assert handles(tasks_up(client, "shop", 2)) == before
+        wait(client, lambda: client.recovery()["unknown"] != [])
+        assert [u["container"] for u in client.recovery()["unknown"]] == [late["container"]]
 
 
 def wait_without_events(client: Client, condition: Callable[[], bool]) -> None:

@@ -18,8 +18,8 @@ from cube.engine.docker.errors import pull_failure
             False,
         ),
         ("manifest for foo:9 not found: manifest unknown", 404, "no such image", False),
-        ("unauthorized: authentication required", 500, "refuses", True),
-        ("error parsing HTTP 403 response body: denied", 500, "refuses", True),
+        ("unauthorized: authentication required", 500, "refuses", False),
+        ("error parsing HTTP 403 response body: denied", 500, "refuses", False),
         ("toomanyrequests: You have reached your pull rate limit", 429, "no more pulls", True),
         (
             'Get "https://foo/v2/": dial tcp: lookup foo on 10.0.0.1:53: no such host',

@@ -1,22 +1,20 @@
-"""What the Docker engine tells when images are missing, or when it goes away itself."""
+"""What the Docker engine tells when it goes away itself, and of its logs."""
 
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import DOCKER_URL, busybox_tar
+from conftest import DOCKER_URL
 from docker.api.client import APIClient
 from engine_bench import Bench, forever, shell
 from engine_proxy import Proxy
-from image_registry import Registry
 
 from cube.engine import EngineUnavailable, NoSuchRun, make_engine
-from cube.messages import EngineDown, Exited, Listed, Progress, Started
+from cube.messages import EngineDown, Exited, Listed, Started
 
 pytestmark = pytest.mark.docker
 
@@ -37,75 +35,6 @@ def proxy(tmp_path: Path, docker_api: APIClient) -> Iterator[Proxy]:
 @pytest.fixture
 def proxied(proxy: Proxy, docker_bench) -> Bench:
     return docker_bench(url=proxy.url)
-
-
-# --- images ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def registry(request: pytest.FixtureRequest) -> Iterator[Registry]:
-    made = Registry(busybox_tar(), getattr(request, "param", 200))
-    yield made
-    made.close()
-
-
-def failed_start(bench: Bench, image: str, **more: object) -> Exited:
-    bench.run(forever(image=image, **more))
-    exited = bench.next(Exited)
-    assert not exited.started
-    assert bench.list().found == ()
-    return exited
-
-
-def test_an_image_that_is_nowhere(bench: Bench, registry: Registry) -> None:
-    exited = failed_start(bench, registry.image("nonesuch:1"))
-    assert exited.reason.startswith("no such image: ")
-    assert "neither on this node nor in its registry" in exited.reason
-    assert not exited.retry
-
-
-@pytest.mark.parametrize("registry", [401, 403], indirect=True)
-def test_a_registry_that_refuses(bench: Bench, registry: Registry) -> None:
-    exited = failed_start(bench, registry.image("known:1"))
-    assert "refuses image" in exited.reason
-    assert "docker login" in exited.reason
-
-
-def test_a_registry_that_does_not_answer(bench: Bench) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        exited = failed_start(bench, f"127.0.0.1:{unused.getsockname()[1]}/known:1")
-    assert "its registry does not answer" in exited.reason
-    assert exited.retry
-
-
-def test_an_image_that_may_not_be_pulled(bench: Bench) -> None:
-    exited = failed_start(bench, "nonesuch:1", pull_policy="never")
-    assert "pull_policy is never" in exited.reason
-    assert not exited.retry
-
-
-def test_an_image_is_pulled_when_missing(
-    bench: Bench, registry: Registry, docker_api: APIClient
-) -> None:
-    image = registry.image("known:1")
-    key = bench.run(forever(image=image))
-    assert bench.next(Progress) == Progress(key, f"pulling {image}")
-    bench.next(Started)
-    bench.kill(key, 0.0)
-    bench.next(Exited)
-    bench.discard(key)
-    bench.list()
-    docker_api.remove_image(image, force=True)
-
-
-def test_a_task_whose_image_is_being_pulled_can_be_killed(bench: Bench) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        key = bench.run(forever(image=f"127.0.0.1:{silent.getsockname()[1]}/known:1"))
-        bench.next(Progress)
-        bench.kill(key)
-        exited = bench.next(Exited)
-    assert (exited.started, exited.reason) == (False, "killed before it started")
 
 
 # --- the engine itself -------------------------------------------------------------------

@@ -27,14 +27,14 @@ def test_health_is_told(bench: Bench) -> None:
     task = int(bench.next(Started).handle)
     assert bench.next(Health) == Health(key, True)
     os.kill(task, signal.SIGUSR1)
-    assert bench.next(Health) == Health(key, False)
+    assert bench.next(Health) == Health(key, False, "/bin/sh: exited 1")
     assert bench.list().found[0].healthy is False
 
 
 def test_a_health_check_that_hangs_has_failed(bench: Bench) -> None:
     check = HealthCheck(("CMD", "sleep", "1000"), 0.01, timeout_seconds=0.05, retries=1)
     key = bench.run(forever(healthcheck=check))
-    assert bench.next(Health) == Health(key, False)
+    assert bench.next(Health) == Health(key, False, "sleep: no end in 0.05 s")
 
 
 def test_logs_are_rotated(bench: Bench, tmp_path: Path) -> None:

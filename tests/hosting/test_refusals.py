@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 
 from cube import __version__
+from cube.cli.tree import cube
 from cube.client import ApiProblem, Client
 from cube.codec import dumps
 from cube.hosting.failures import ClusterError
@@ -243,6 +246,41 @@ def test_what_does_not_join(site, tmp_path) -> None:
     fails(worker(token=""), 2, "--token")
     fails(worker(join="https://127.0.0.1:9"), 8, "127.0.0.1:9")
     fails(worker(join="http://127.0.0.1:9"), 2, "https://")
+    assert {node["name"] for node in site.client.nodes()} == {"one", "two"}
+
+
+def test_doctor_finds_beforehand_what_keeps_a_machine_out(site, tmp_path) -> None:
+    manager = site.manager
+    token = JoinToken.parse(manager.first_join)
+    unknown = JoinToken.make(token.fingerprint).text()
+    other = JoinToken.make(bytes(32)).text()
+
+    def found(*words: str, path: Path = tmp_path / "none") -> tuple[str, str]:
+        every = ["doctor", "-o", "json", "--state-dir", tmp_path, "--worker-dir", path, *words]
+        done = CliRunner().invoke(cube, [str(word) for word in every], standalone_mode=False)
+        (check,) = [c for c in json.loads(done.stdout) if c["check"] == "node"]
+        assert (check["outcome"] == "ok") == (not check["remedy"])
+        assert done.return_value == 1 or check["outcome"] != "fail"
+        return check["outcome"], check["text"]
+
+    here = ("--join", manager.url)
+    assert found() == ("ok", "this machine is no node; --join and --token ask whether it may")
+    good = found(*here, "--token", manager.first_join, "--name", "three")
+    assert good == ("ok", "would be let in")
+    for words, text in (
+        ((*here, "--token", unknown, "--name", "three"), "not one of this manager's"),
+        ((*here, "--token", other, "--name", "three"), "not the manager that made this token"),
+        ((*here, "--token", manager.first_join, "--name", "one"), "Another machine is the node"),
+        (("--join", "https://127.0.0.1:9", "--token", unknown), "127.0.0.1:9"),
+        (here, "no node"),
+    ):
+        outcome, said = found(*words)
+        assert outcome == "fail"
+        assert text in said
+    own = site.workers["one"].directory.path
+    assert found(path=own) == ("ok", "is one, and the manager knows it")
+    assert found(*here, "--token", manager.first_join, "--name", "one", path=own)[0] == "ok"
+    assert not (tmp_path / "none").exists()
     assert {node["name"] for node in site.client.nodes()} == {"one", "two"}
 
 

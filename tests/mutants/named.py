@@ -71,7 +71,7 @@ NAMED = [
         (
             Patch(
                 "cube.manager.rounds",
-                "self.queue.push(key)  # the fleet moved on since the question",
+                "self.queue.push(key)  # the fleet or the task moved on since the question",
                 "pass",
             ),
         ),
@@ -152,9 +152,8 @@ NAMED = [
         (
             Patch(
                 "cube.manager.rounds",
-                "elif fleet.fits(row, demand, decision.gpus) and "
-                "self._ledger.demand(task) == demand:",
-                "elif self._ledger.demand(task) == demand:",
+                "            fleet.fits(row, demand, decision.gpus)\n            and self.",
+                "            self.",
             ),
         ),
         by_seeds("crashes", 13),

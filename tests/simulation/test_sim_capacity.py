@@ -13,6 +13,7 @@ from sim.experiment import policy_of
 from sim.packing import pack
 from sim.packing.capacity import PENDING, _order, compact, percentile
 from sim.packing.inflate import class_of, inflate
+from sim.packing.pictures import draw_compaction, draw_inflation
 from sim.packing.source import Cell
 
 
@@ -88,6 +89,19 @@ def test_classes():
     assert class_of(Demand(1000, 1, gpu=GpuNeed(1, 300)), 1) == "a share of a GPU"
     assert class_of(Demand(1000, 1), 8000) == "CPU up to 1/8"
     assert class_of(Demand(1001, 1), 8000) == "CPU up to 1/4"
+
+
+def test_pictures_show_what_was_found(tmp_path):
+    curves = [inflate(mixed(), policy_of(p), 4, 90) for p in ("epvm", "best-fit")]
+    picture = draw_inflation(curves)
+    picture.save(tmp_path / "curves.png")
+    assert (tmp_path / "curves.csv").read_text().count("\n") == 1 + 2 * 91
+    assert picture.data["allocated"][90] == curves[0].allocated[90]
+    cells = [compact(mixed(), p, seed) for p in ("round-robin", "best-fit") for seed in (1, 2)]
+    bars = draw_compaction(cells).data
+    assert bars["policy"].tolist() == ["best-fit", "round-robin"]  # the smallest cell first
+    assert (bars["least"] <= bars["high"]).all()
+    assert bars["high"][0] == 100 * percentile(cells[2:])[0]
 
 
 @pytest.mark.parametrize("command", ["capacity", "inflate"])

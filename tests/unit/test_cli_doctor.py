@@ -19,6 +19,7 @@ from cube.store.lock import FileLock
 @pytest.fixture
 def state(tmp_path, monkeypatch) -> Path:
     monkeypatch.delenv("CUBE_ADDR", raising=False)
+    monkeypatch.setenv("CUBE_WORKER_DIR", str(tmp_path / "worker"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     return tmp_path / "state"
 
@@ -40,8 +41,9 @@ def test_a_fresh_machine_is_fit(state, capsys):
         "port",
         "manager",
         "clock",
+        "node",
     ]
-    fit = ("python", "state", "lock", "port", "manager", "clock")
+    fit = ("python", "state", "lock", "port", "manager", "clock", "node")
     assert {checks[name]["outcome"] for name in fit} == {"ok"}
     assert main(["doctor", "--state-dir", str(state)]) == 0
     assert not state.exists()

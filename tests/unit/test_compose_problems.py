@@ -87,6 +87,17 @@ def test_dependencies_that_never_come_true() -> None:
     ]
 
 
+def test_one_of_two_health_checks() -> None:
+    found = problems(
+        "services: {a: {image: x, healthcheck: {test: x}, x-cube: {check: {tcp: 80}}},"
+        " b: {image: x, healthcheck: {disable: true}, x-cube: {check: {tcp: 80}}},"
+        " c: {image: x, depends_on: {b: {condition: service_healthy}}}}"
+    )
+    assert found == [
+        "1:59: `healthcheck` and `x-cube.check` both say when it is healthy. Remove one of them."
+    ]
+
+
 def test_each_cycle_is_reported() -> None:
     found = problems(
         """

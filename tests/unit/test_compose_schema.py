@@ -96,7 +96,7 @@ def test_the_matrix_tells_how_far_each_key_is_supported() -> None:
         assert f"| `{key}` | supported |" in services
     assert "| `container_name` | ignored |" in services
     assert "| `build` | not supported |" in services
-    assert "| `check` | not supported |" in matrix
+    assert "| `check` | supported |" in matrix
 
 
 def test_the_page_is_up_to_date() -> None:

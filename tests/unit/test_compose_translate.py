@@ -200,6 +200,25 @@ def test_health(written: str, test: tuple[str, ...]) -> None:
     assert read.has_health is (test != ("NONE",))
 
 
+@pytest.mark.parametrize(
+    ("written", "check"),
+    [
+        ("http: ':80/health?a=b'", spec.PortCheck(80, "/health?a=b")),
+        ("http: 80/", spec.PortCheck(80, "/")),
+        ("http: ':8080'", spec.PortCheck(8080, "/")),
+        ("http: {port: 80, path: /up}", spec.PortCheck(80, "/up")),
+        ("tcp: 5432", spec.PortCheck(5432)),
+        (
+            "tcp: ':5432', interval: 1s, timeout: 3s, retries: 5, start_period: 1m",
+            spec.PortCheck(5432, None, 1.0, 3.0, 5, 60.0),
+        ),
+    ],
+)
+def test_network_checks(written: str, check: spec.PortCheck) -> None:
+    read = task(f"x-cube: {{check: {{{written}}}}}")
+    assert (read.check, read.healthcheck, read.has_health) == (check, None, True)
+
+
 def test_what_goes_straight_through() -> None:
     read = task(
         "user: 1000, working_dir: /w, stop_signal: SIGINT, stop_grace_period: 1m30s, init: true,"

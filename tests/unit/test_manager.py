@@ -165,6 +165,23 @@ def test_task_that_its_worker_gave_up_is_placed_again_after_a_back_off() -> None
         assert d.task().reschedules == attempt
 
 
+def test_answer_from_before_a_failure_does_not_shorten_the_back_off() -> None:
+    """The task was lost and asked about, came back, and failed before the scheduler answered."""
+    d = Driver(nodes=3)
+    task = placed_and_running(d)
+    asked: list[Any] = []
+    while not asked:
+        d.report("node-2")
+        d.report("node-3")
+        asked = [e for e in d.pass_time(1) if e.to == SCHEDULER]
+    d.report("node-1", running(task))
+    fact = Fact(task.uid, 1, 0, Phase.ENDED, 3, "exited 3", final=True)
+    d.report("node-1", fact, whole=False)
+    assert d.task().not_before > d.now
+    d.answer(asked, 1)
+    assert (d.task().state, d.task().attempt) == (State.PENDING, 1)
+
+
 def test_batch_task_completes_also_when_its_run_was_never_seen() -> None:
     d = Driver()
     d.answer(d.submit(replace(WEB, kind=Kind.BATCH)), 0)

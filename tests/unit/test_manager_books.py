@@ -54,7 +54,7 @@ def stray(incarnation: int, name: str = "old/web/1") -> Fact:
 def is_known(d: Driver, fact: Fact, node: str = "node-1") -> bool:
     """Does the manager take this container for one of its own, which it may have removed?"""
     (assign,) = assigns(d.report(node, fact)).values()
-    return fact.uid not in assign.keep
+    return (fact.uid, fact.attempt) not in assign.keep
 
 
 # --- history -----------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_stranger_that_is_gone_is_counted_no_more_and_forgotten() -> None:
     d.report("node-1")
     assert (used(d), d.look().unknown) == (0, ())
     (assign,) = assigns(d.report("node-1", stray(5))).values()
-    assert assign.keep == (stray(5).uid,)  # nobody has decided on this one
+    assert assign.keep == ((stray(5).uid, 1),)  # nobody has decided on this one
 
 
 def test_node_whose_engine_fails_is_closed_until_it_answers() -> None:

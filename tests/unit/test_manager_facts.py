@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cube.messages import Fact, Phase, Remove, Stop
 from cube.task import State
-from tests.managers import WEB, Driver, assigns, placed_and_running, running, stopped
+from tests.managers import WEB, Driver, assigns, ended, placed_and_running, running, stopped
 
 
 def test_run_that_an_earlier_manager_had_stopped_is_placed_anew() -> None:
@@ -85,23 +85,49 @@ def test_removed_task_is_known_up_to_its_latest_attempt() -> None:
         d.report("node-1", stopped(d.task()), whole=False)
         assert d.look().tasks == ()
         (assign,) = assigns(d.report("node-1", Fact(task.uid, attempt, 0, Phase.RUNNING))).values()
-        assert (task.uid not in assign.keep) is known
+        assert ((task.uid, attempt) not in assign.keep) is known
 
 
 def test_only_a_task_whose_node_was_lost_counts_as_lost() -> None:
     d = Driver(nodes=3)
     task = placed_and_running(d)
-    assert not task.lost
+    assert task.lost_on == ""
     for _ in range(17):
         d.pass_time(1)
         d.report("node-2")
         d.report("node-3")
-    assert (d.task().state, d.task().lost) == (State.PENDING, True)
+    assert (d.task().state, d.task().lost_on) == (State.PENDING, "node-1")
     d.report("node-1", running(task))
-    assert (d.task().state, d.task().lost) == (State.RUNNING, False)
+    assert (d.task().state, d.task().lost_on) == (State.RUNNING, "")
     failed = Fact(task.uid, 1, 0, Phase.ENDED, 1, final=True, charged=True)
     d.report("node-1", failed, whole=False)
-    assert (d.task().state, d.task().lost) == (State.PENDING, False)
+    assert (d.task().state, d.task().lost_on) == (State.PENDING, "")
+
+
+def test_lost_task_returns_with_its_own_node_only() -> None:
+    """That attempt on another node was placed by a manager whose store is gone."""
+    d = Driver(nodes=3)
+    task = placed_and_running(d)
+    for _ in range(17):
+        d.pass_time(1)
+        d.report("node-2")
+        d.report("node-3")
+    (assign,) = assigns(d.report("node-2", running(task))).values()
+    assert (d.task().state, assign.keep) == (State.PENDING, ((task.uid, 1),))
+    d.report("node-1", running(task))
+    assert (d.task().state, d.task().node) == (State.RUNNING, "node-1")
+
+
+def test_lost_task_that_has_ended_is_not_believed_to_run_by_a_late_report() -> None:
+    d = Driver(nodes=3)
+    task = placed_and_running(d)
+    for _ in range(17):
+        d.pass_time(1)
+        d.report("node-2")
+        d.report("node-3")
+    d.report("node-1", ended(task, 1), seq=100)
+    d.report("node-1", running(task), seq=99, whole=False)
+    assert d.task().state is State.PENDING
 
 
 def test_old_copy_on_a_returned_node_is_told_to_go_and_is_no_stranger() -> None:

@@ -37,7 +37,7 @@ def test_node_is_told_nothing_before_its_whole_truth_was_heard() -> None:
     newer = Generation(CLUSTER, 7, 7)
     assert assigns(d.report("node-1", STRAY, whole=False, echoes=newer)) == {}
     (assign,) = assigns(d.report("node-1", STRAY, echoes=newer)).values()
-    assert assign.keep == (STRAY.uid,)
+    assert assign.keep == ((STRAY.uid, 1),)
 
 
 def test_what_a_lost_store_made_in_the_very_millisecond_of_a_start_is_not_known() -> None:
@@ -46,7 +46,7 @@ def test_what_a_lost_store_made_in_the_very_millisecond_of_a_start_is_not_known(
     d.pass_time(1)
     d.restart()
     (assign,) = assigns(d.report("node-1", stray)).values()
-    assert assign.keep == (stray.uid,)
+    assert assign.keep == ((stray.uid, 1),)
 
 
 def test_unknown_container_counts_with_its_ports_until_it_ends() -> None:
@@ -58,7 +58,7 @@ def test_unknown_container_counts_with_its_ports_until_it_ends() -> None:
     (assign,) = assigns(d.report("node-1", replace(stray, phase=Phase.ENDED))).values()
     (row,) = d.look().rows
     assert (row.cpu_used_milli, row.ports) == (0, ())
-    assert assign.keep == (STRAY.uid,)
+    assert assign.keep == ((STRAY.uid, 1),)
 
 
 def test_recovery_removes_what_the_operator_saw_and_nothing_that_comes_later() -> None:
@@ -68,7 +68,7 @@ def test_recovery_removes_what_the_operator_saw_and_nothing_that_comes_later() -
     assert assign.keep == ()
     later = replace(STRAY, uid="old/web/2@5")
     (assign,) = assigns(d.report("node-1", STRAY, later)).values()
-    assert assign.keep == (later.uid,)
+    assert assign.keep == ((later.uid, 1),)
 
 
 def test_unknown_copy_of_a_forgotten_task_stays_unknown_to_the_next_manager() -> None:
@@ -80,7 +80,7 @@ def test_unknown_copy_of_a_forgotten_task_stays_unknown_to_the_next_manager() ->
     assert not d.look().tasks
     d.restart()
     (assign,) = assigns(d.report("node-2", replace(running(task), attempt=2))).values()
-    assert assign.keep == (task.uid,)
+    assert assign.keep == ((task.uid, 2),)
 
 
 def test_copy_of_an_ended_task_on_another_node_is_unknown() -> None:
@@ -90,7 +90,7 @@ def test_copy_of_an_ended_task_on_another_node_is_unknown() -> None:
     d.report("node-1", stopped(task))
     assert d.task().state is State.STOPPED
     (assign,) = assigns(d.report("node-2", running(task))).values()
-    assert assign.keep == (task.uid,)
+    assert assign.keep == ((task.uid, 1),)
 
 
 def test_old_copy_is_not_taken_for_the_new_version_when_its_node_returns() -> None:

@@ -117,6 +117,43 @@ def test_attempt_that_an_old_store_does_not_know_goes_on_as_that_task() -> None:
     assert (d.task().node, d.task().attempt, d.task().uid) == ("node-2", 3, task.uid)
 
 
+def test_number_of_an_unknown_attempt_is_never_given_on_its_node() -> None:
+    """Else the task would take that container for its own, whatever it was made from."""
+    d = Driver(nodes=1)
+    sends = d.submit(WEB)
+    strange = Fact(d.task().uid, 1, 0, Phase.RUNNING, size=(1000, 100, 0))
+    d.report("node-1", strange)
+    d.answer(sends, 0)
+    assert d.task().attempt == 2
+    (assign,) = assigns(d.report("node-1", strange)).values()
+    assert ([w.attempt for w in assign.tasks], assign.keep) == ([2], ())
+    assert (d.look().unknown, d.look().rows[0].cpu_used_milli) == ((), 1000)
+
+
+def test_unknown_container_waits_for_an_operator_whatever_becomes_of_its_namesake() -> None:
+    d = Driver(nodes=2)
+    task = placed_and_running(d)
+    strange = running(task)
+    d.report("node-2", strange)
+    d.answer(d.report("node-1", stopped(task), whole=False), 0)
+    assert d.task().attempt == 2
+    for _ in range(2):
+        (assign,) = assigns(d.report("node-2", strange)).values()
+        assert assign.keep == ((task.uid, 1),)
+        d.restart()
+
+
+def test_unknown_containers_of_one_name_are_told_apart() -> None:
+    d = Driver(nodes=1)
+    first, second = container("shop/web/1"), container("shop/web/1", attempt=2)
+    (assign,) = assigns(d.report("node-1", first, second)).values()
+    assert assign.keep == ((first.uid, 1), (first.uid, 2))
+    assert d.look().rows[0].cpu_used_milli == 200
+    (assign,) = assigns(d.report("node-1", second)).values()
+    assert assign.keep == ((first.uid, 2),)
+    assert d.look().rows[0].cpu_used_milli == 100
+
+
 def why_left(d: Driver, *facts: Fact) -> list[str]:
     d.report("node-1", *facts)
     return [left["why"] for left in adopt(d).body["left"]]
@@ -137,6 +174,18 @@ def test_what_cannot_be_adopted_stays_and_says_why() -> None:
     ask(d, Stop("", "shop"))
     assert why_left(d, container("shop/web/1")) == ["shop is stopped"]
     assert [fact.uid for _, fact in d.look().unknown] == ["shop/web/1@7"]
+
+
+def test_attempt_that_has_been_followed_by_another_is_not_adopted() -> None:
+    d = Driver(nodes=2)
+    task = placed_and_running(d)
+    strange = replace(container("shop/web/1", WEB), uid=task.uid)
+    d.report("node-2", strange)
+    d.answer(d.report("node-1", stopped(task), whole=False), 0)
+    d.answer(d.report("node-1", stopped(d.task()), whole=False), None)
+    assert (d.task().state, d.task().attempt) == (State.PENDING, 2)
+    left = adopt(d, ("node-2", task.uid)).body["left"]
+    assert [one["why"] for one in left] == ["shop/web/1 was placed anew meanwhile"]
 
 
 def test_running_namesake_keeps_its_place() -> None:

@@ -53,6 +53,7 @@ def test_of_assignments_only_the_newest_waits() -> None:
     assert way.taken == [0, 999]
     way.may_go.release()
     courier.close()
+    courier.join()
     assert way.closed.wait(PATIENCE)
 
 
@@ -72,6 +73,7 @@ def test_what_changed_waits_in_order_until_the_whole_is_told() -> None:
     assert way.taken[-1] == 2 * WAITING
     way.may_go.release(2 * WAITING)
     courier.close()
+    courier.join()
 
 
 def test_trouble_is_logged_once_and_its_end_too(caplog) -> None:
@@ -90,6 +92,7 @@ def test_trouble_is_logged_once_and_its_end_too(caplog) -> None:
     assert told == ["one is not reached: nobody there", "one is reached again"]
     way.may_go.release()
     courier.close()
+    courier.join()
 
 
 def test_whoever_refuses_is_not_asked_at_once_again() -> None:
@@ -117,6 +120,7 @@ def test_a_message_that_cannot_be_brought_ends_no_courier(caplog) -> None:
     assert "could not be told a int" in caplog.text
     way.may_go.release()
     courier.close()
+    courier.join()
 
 
 def test_versions_work_together_up_to_one_apart() -> None:

@@ -183,6 +183,22 @@ def test_old_history_is_dropped_and_running_work_is_not(open_store: Open) -> Non
     assert sum(not t.state.final for t in saved.tasks.values()) == 5
 
 
+def test_events_that_are_too_old_are_dropped_in_the_course_of_an_hour(open_store: Open) -> None:
+    day = 86400.0
+    store = open_store(Kept(event_days=30.0))
+    for n, at in enumerate([0.0, 0.5 * day, 1.0 * day, 30.25 * day], 1):
+        store.save([replace(an_event(n), at=at)])
+    assert [e.revision for e in store.events()] == [2, 3, 4]
+    store.save([replace(an_event(5), at=30.5 * day + 1800)])  # `2` is too old by now
+    assert [e.revision for e in store.events()] == [3, 4, 5]
+    store.save([replace(an_event(6), at=31.01 * day), a_task(0, 7)])
+    assert [e.revision for e in store.events()] == [4, 5, 6]
+    store.save([replace(an_event(7), at=31.01 * day + 60)])  # an hour has yet to pass
+    store.save([replace(an_event(8), at=90.0 * day)])
+    assert [e.revision for e in store.events()] == [8]
+    assert len(store.load().tasks) == 1
+
+
 def test_history_may_outgrow_its_bound_by_one_percent(open_store: Open) -> None:
     store = open_store(Kept(events=200))
     sizes = []

@@ -16,7 +16,7 @@ from stat import S_IMODE
 import pytest
 
 from cube.spec import TaskSpec
-from cube.store import SqliteStore, StoreError, StoreLocked
+from cube.store import SqliteStore, StoreError, StoreLocked, sqlite
 from cube.store.lock import FileLock
 from cube.store.schema import APPLICATION_ID, STEPS
 from cube.task import Event, Meta, NodeMark, Task
@@ -267,6 +267,40 @@ def test_a_store_of_the_first_form_is_brought_to_the_present_one(tmp_path: Path)
         store.save([NodeMark("node-1", True, 1)])
         assert store.load().meta == {"epoch": "7"}
         assert store.load().node_marks == {"node-1": NodeMark("node-1", True, 1)}
+    kept = tmp_path / "cube.form-1.db"  # for the version that wrote it
+    assert mode_of(kept) == 0o600
+    with closing(sqlite3.connect(kept)) as copied:
+        assert copied.execute("PRAGMA user_version").fetchone() == (1,)
+        assert copied.execute("SELECT * FROM meta").fetchall() == [("epoch", "7")]
+
+
+def test_no_form_is_left_behind_without_a_copy_of_it(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "cube.db"
+    SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as older:
+        older.execute(f"PRAGMA user_version = {len(STEPS) - 1}")
+    (tmp_path / f".cube.form-{len(STEPS) - 1}.db.fresh").mkdir()  # nothing can be written there
+    with pytest.raises(StoreError, match="cannot open"):
+        SqliteStore(path)
+    with closing(sqlite3.connect(path)) as unchanged:
+        assert unchanged.execute("PRAGMA user_version").fetchone() == (len(STEPS) - 1,)
+
+
+def test_many_events_that_are_too_old_go_over_several_saves(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sqlite, "AGED_AT_ONCE", 3)
+    with closing(SqliteStore(tmp_path / "cube.db")) as store:
+        store.save([Event(n, 0.0, "made", "") for n in range(1, 8)])
+        left = []
+        for n in range(8, 12):
+            store.save([Event(n, 1e9, "made", "")])
+            left.append(sum(event.at == 0.0 for event in store.events()))
+    assert left == [4, 1, 0, 0]
+
+
+def test_a_store_of_the_present_form_is_not_copied(tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "cube.db").close()
+    SqliteStore(tmp_path / "cube.db").close()
+    assert not list(tmp_path.glob("*form*"))
 
 
 def test_an_interrupted_first_start_is_taken_up_again(tmp_path: Path) -> None:

@@ -115,7 +115,18 @@ def test_unwanted_container_is_killed_then_discarded() -> None:
 
 def test_kept_container_is_left_alone() -> None:
     driver = running()
-    assert driver.tell(assign(number=2, keep=(UID,))) == []
+    assert driver.tell(assign(number=2, keep=((UID, 1),))) == []
+
+
+def test_task_waits_for_the_end_of_a_later_attempt_that_is_kept_or_on_its_way_out() -> None:
+    """A restored store may ask for an attempt that has been followed by others."""
+    key = RunKey(UID, 3, 0)
+    driver = started()
+    driver.tell(Listed((Found(key, True),), INFO))
+    assert driver.tell(assign(WANTED, keep=((UID, 3),))) == []
+    assert driver.tell(assign(WANTED, number=2)) == [Send(ENGINE, Kill(key, 10.0))]
+    sends = driver.tell(Exited(key, 143, "stopped"))
+    assert [s.message.key for s in sends if isinstance(s.message, Run)] == [RunKey(UID, 1, 0)]
 
 
 def test_stop_keeps_the_ended_run_until_it_is_acknowledged() -> None:
@@ -222,6 +233,14 @@ def test_unhealthy_task_is_killed_and_counts_as_failed() -> None:
     assert Send(ENGINE, Kill(key, 10.0)) in effects
     (report,) = reports(driver.tell(Exited(key, 143), 5.0))
     assert (report.facts[0].reason, report.facts[0].failures) == ("its health check failed", (5.0,))
+
+
+def test_what_a_health_check_said_is_told() -> None:
+    driver = running()
+    key = RunKey(UID, 1, 0)
+    driver.tell(Health(key, False, "GET :80/: answered 503"))
+    (report,) = reports(driver.tell(Exited(key, 143), 5.0))
+    assert report.facts[0].reason == "its health check failed: GET :80/: answered 503"
 
 
 def test_progress_of_a_pull_is_told() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from cube.messages import (
     EngineDown,
     Exited,
@@ -112,6 +114,17 @@ def test_unhealthy_task_whose_kill_was_missed_is_killed_on_the_engine_s_return()
     assert Send(ENGINE, Kill(KEY, 10.0)) in back
 
 
+def test_verdict_of_which_an_earlier_life_died_is_acted_upon() -> None:
+    driver = Driver()
+    driver.tell(Wake(2))
+    driver.tell(Listed((Found(KEY, True, size=SIZE, healthy=False),), INFO))
+    kill = Send(ENGINE, Kill(KEY, 10.0))
+    assert kill in driver.tell(assign(WANTED, answers=(2, 1)))
+    assert kill not in driver.tell(assign(WANTED, number=2, answers=(2, 1)))
+    (report,) = reports(driver.tell(Exited(KEY, 143), 5.0))
+    assert (report.facts[0].charged, report.facts[0].reason) == (True, "its health check failed")
+
+
 def test_older_run_that_is_still_there_is_killed() -> None:
     driver = running()
     driver.tell(Exited(KEY, 3), 1.0)
@@ -119,6 +132,16 @@ def test_older_run_that_is_still_there_is_killed() -> None:
     newer = Found(RunKey(UID, 1, 1), True, size=SIZE)
     listed = Listed((Found(KEY, True, size=SIZE), newer), INFO)
     assert Send(ENGINE, Kill(KEY, 10.0)) in driver.tell(listed, 7.0)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_runs_that_a_new_worker_finds_the_older_is_killed(order: int) -> None:
+    newer = RunKey(UID, 1, 1)
+    found = (Found(KEY, True, size=SIZE), Found(newer, True, size=SIZE))
+    driver = Driver()
+    driver.tell(Wake(1))
+    kills = [s for s in driver.tell(Listed(found[::order], INFO)) if isinstance(s.message, Kill)]
+    assert kills == [Send(ENGINE, Kill(KEY, 10.0))]
 
 
 def test_restart_that_fell_due_while_the_engine_was_away_is_made_up_for() -> None:
@@ -147,7 +170,7 @@ def test_restarted_run_is_listed_as_starting() -> None:
 
 def test_end_of_a_kept_container_is_told() -> None:
     driver = running()
-    driver.tell(assign(number=2, keep=(UID,)), 1.0)
+    driver.tell(assign(number=2, keep=((UID, 1),)), 1.0)
     driver.tell(Tick(), 1.5)
     driver.tell(Exited(KEY, 0), 2.0)
     (report,) = (r for r in reports(driver.tell(Tick(), 7.0)) if r.whole)

@@ -20,6 +20,7 @@ from docker.errors import APIError
 from cube.engine import CannotExecute, Emit, NoSuchRun, Order
 from cube.engine.capacity import WHOLE, Share
 from cube.engine.docker import look
+from cube.engine.docker.checks import NetworkChecks
 from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local, root_of
 from cube.engine.docker.errors import (
     UNREACHABLE,
@@ -37,6 +38,7 @@ from cube.engine.docker.names import container_name, label_filter
 from cube.engine.docker.networks import remove_unused_network
 from cube.engine.docker.purge import purge, remove_container
 from cube.engine.docker.start import Starter
+from cube.engine.health import HealthChecks
 from cube.engine.load import LOAD_SECONDS, Meter, Usage, container_usage
 from cube.engine.machine import Machine
 from cube.engine.pool import Pool
@@ -79,8 +81,16 @@ class DockerEngine:
         boot = self.info.boot_id if is_local(url) else ""
         self._starter = Starter(self._api, cluster, self._node, boot)
         self._pool = Pool(f"docker-{self._node}")
+        self._health = HealthChecks(f"docker-{self._node}", emit)
         self._ledger = Ledger(
-            self._api, url, cluster, self.info, boot=boot, emit=emit, submit=self._submit
+            self._api,
+            url,
+            cluster,
+            self.info,
+            boot=boot,
+            checks=NetworkChecks(url, self._health),
+            emit=emit,
+            submit=self._submit,
         )
         usage = self._usage if is_local(url) else lambda: None
         machine = Machine(root_of(self._api), shared=share.parts > 1).use if is_local(url) else None
@@ -116,6 +126,7 @@ class DockerEngine:
         """Stop threads and streams; containers go on running."""
         self._watch.close()
         self._pulls.close()
+        self._health.close()
         self._pool.close()
         self._api.close()
         self._streams.close()

@@ -119,7 +119,8 @@ def pull_failure(image: str, text: str, status: int | None = None) -> Failure:
     if not ambiguous and (status in (401, 403) or any(word in low for word in _REFUSED)):
         return Failure(
             f"the registry refuses image {image}: log in on this node (docker login) or check "
-            f"that it may be pulled ({text})"
+            f"that it may be pulled ({text})",
+            retry=False,  # another node may have been given what this one lacks
         )
     if ambiguous or any(word in low for word in _NOWHERE):
         login = ", or log in if it is private (docker login)" if ambiguous else ""
@@ -133,6 +134,15 @@ def pull_failure(image: str, text: str, status: int | None = None) -> Failure:
             f"image {image} is not on this node, and its registry does not answer: {text}"
         )
     return Failure(f"image {image} could not be pulled: {text}")
+
+
+def credentials_failure(image: str, error: Exception) -> Failure:
+    """Why a pull was not begun."""
+    return Failure(
+        f"image {image} was not pulled: the credentials for its registry cannot be read: {error}: "
+        "see credsStore and credHelpers in this node's Docker config",
+        retry=False,
+    )
 
 
 _REFUSED = (

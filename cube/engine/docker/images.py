@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from docker.api.client import APIClient
-from docker.errors import APIError, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 
 from cube.engine.capacity import MIB
 from cube.engine.docker.errors import (
     UNREACHABLE,
     Failure,
+    credentials_failure,
     pull_failure,
     text_of,
     unreachable_reason,
@@ -112,6 +113,7 @@ class Pulls:
     def _pull(self, image: str) -> Failure | None:
         self._tell(image, f"pulling {image}")
         try:
+            self._api.reload_config()  # somebody may have logged in since
             lines: Iterator[dict[str, Any]] = self._api.pull(image, stream=True, decode=True)
             return self._follow(image, lines)
         except APIError as error:
@@ -119,6 +121,8 @@ class Pulls:
         except UNREACHABLE as error:
             reason = unreachable_reason(error)
             return Failure(f"image {image} could not be pulled: the Docker engine: {reason}")
+        except DockerException as error:  # a helper that is missing, or fails
+            return credentials_failure(image, error)
 
     def _follow(self, image: str, lines: Iterator[dict[str, Any]]) -> Failure | None:
         layers = Layers()

@@ -12,6 +12,7 @@ from docker.api.client import APIClient
 
 from cube.engine import Emit, exit_reason
 from cube.engine.docker import look
+from cube.engine.docker.checks import NetworkChecks
 from cube.engine.docker.connect import knock
 from cube.engine.docker.errors import Failure
 from cube.engine.docker.events import Event
@@ -20,6 +21,9 @@ from cube.engine.docker.names import key_of
 from cube.engine.docker.networks import remove_unused_networks
 from cube.engine.docker.purge import remove_container
 from cube.messages import Exited, Found, Health, Kill, Listed, NodeInfo, RunKey, Started
+
+SIGKILLED = 137
+OOM_SECONDS = 0.5  # by so much may the engine's word of why come after that of the end
 
 
 class Ledger:
@@ -33,6 +37,7 @@ class Ledger:
         info: NodeInfo,
         *,
         boot: str,
+        checks: NetworkChecks,
         emit: Emit,
         submit: Submit,
     ) -> None:
@@ -44,13 +49,16 @@ class Ledger:
             cluster: whose runs these are.
             info: the node, as it is told.
             boot: the machine's boot id; "" for an engine on another machine.
+            checks: told which containers run.
             emit: tells the worker.
             submit: `submit(lane, job, after)` does a job later.
         """
         self._api, self._url, self._emit, self._submit = api, url, emit, submit
         self._cluster, self._info, self._boot = cluster, info, boot
+        self._checks = checks
         self._running: dict[RunKey, str] = {}  # container ids
         self._told: dict[RunKey, Exited] = {}  # ends that the worker knows
+        self._starved: set[RunKey] = set()  # of whose memory there was not enough
         self._kills = Kills(api, submit, self.gone)
 
     # --- what orders come to -------------------------------------------------------------
@@ -59,18 +67,20 @@ class Ledger:
         """It runs: tell."""
         self._told.pop(key, None)
         self._running[key] = container["Id"]
+        self._checks.watch(key, container)
         self._emit(Started(key, look.handle(container), look.ports(container)))
 
     def ended(self, exited: Exited) -> None:
         """It does not run: tell."""
         self._running.pop(exited.key, None)
         self._kills.over(exited.key)
+        self._checks.forget(exited.key)
         self._told[exited.key] = exited
         self._emit(exited)
 
     def ended_as(self, key: RunKey, container: look.Inspected) -> None:
         """It has ended as its container says: tell."""
-        self.ended(self._told.get(key) or look.exited(container, key, self._boot))
+        self.ended(self._told.get(key) or self._exited(key, container))
 
     def gone(self, key: RunKey) -> None:
         """It is not there: tell."""
@@ -90,6 +100,7 @@ class Ledger:
         """Nothing is left of it."""
         self._told.pop(key, None)
         self._running.pop(key, None)
+        self._starved.discard(key)
 
     def running(self) -> dict[RunKey, str]:
         """Ids of the containers that run, by run, as far as is known; on any thread."""
@@ -106,11 +117,20 @@ class Ledger:
         if action == "die":
             code, container = int(attributes.get("exitCode", 0)), event["Actor"]["ID"]
             self._submit(key, partial(self._died, key, container, code), 0.0)
+        elif action == "oom":
+            self._submit(key, partial(self._starve, key, event["Actor"]["ID"]), 0.0)
         elif action.startswith("health_status: "):
             verdict = Health(key, healthy=action.endswith(": healthy"))
             self._submit(key, partial(self._emit, verdict), 0.0)
 
-    def _died(self, key: RunKey, container_id: str, code: int) -> None:
+    def _starve(self, key: RunKey, container_id: str) -> None:
+        """The engine says so beside the end, at times after it: then that has waited for us."""
+        self._starved.add(key)
+        container = look.inspect(self._api, container_id)
+        if container is not None and look.status(container) in look.ENDED:
+            self._died(key, container_id, SIGKILLED)
+
+    def _died(self, key: RunKey, container_id: str, code: int, *, waited: bool = False) -> None:
         known = self._running.get(key)
         if key in self._told or known not in (None, container_id):
             return
@@ -119,9 +139,31 @@ class Ledger:
             return
         container = look.inspect(self._api, container_id)
         if container is not None and look.status(container) in look.ENDED:
+            if not waited and self._may_have_starved(key, container):
+                again = partial(self._died, key, container_id, code, waited=True)
+                self._submit(key, again, OOM_SECONDS)
+                return
             self.ended_as(key, container)
         elif known is not None:  # it has been removed from outside
             self.ended(Exited(key, code, exit_reason(code)))
+
+    def _may_have_starved(self, key: RunKey, container: look.Inspected) -> bool:
+        """Was it killed, by somebody else, where memory is limited, and nobody has said why?"""
+        if key in self._kills or key in self._starved or look.starved(container):
+            return False
+        killed = container["State"]["ExitCode"] == SIGKILLED
+        return killed and look.has_memory_limit(container)
+
+    def _exited(
+        self, key: RunKey, container: look.Inspected, *, engine_restarted: bool = False
+    ) -> Exited:
+        return look.exited(
+            container,
+            key,
+            self._boot,
+            engine_restarted=engine_restarted,
+            out_of_memory=key in self._starved or look.starved(container),
+        )
 
     def tell_all(self, *, restarted: bool = False) -> None:
         """Tell all that there is. Call it alone. `restarted`: the engine was, meanwhile."""
@@ -135,11 +177,13 @@ class Ledger:
                 continue
             if look.status(container) in look.RUNNING:
                 running[key] = container["Id"]
-                found.append(look.found(container, key))
+                self._checks.watch(key, container)
+                verdict = self._checks.verdict(key, container)
+                found.append(look.found(container, key, verdict=verdict))
             else:
-                end = self._told.get(key) or look.exited(
-                    container, key, self._boot, engine_restarted=restarted and key in self._running
-                )
+                self._checks.forget(key)
+                cut = restarted and key in self._running
+                end = self._told.get(key) or self._exited(key, container, engine_restarted=cut)
                 found.append(look.found(container, key, end))
                 self._told[key] = end
         self._running = running

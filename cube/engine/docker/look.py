@@ -93,6 +93,18 @@ def ports(container: Inspected) -> tuple[HostPort, ...]:
     return tuple(sorted(found))
 
 
+def address(container: Inspected) -> str:
+    """Where the container is reached from its engine's machine; "" if nowhere."""
+    networks = container["NetworkSettings"].get("Networks") or {}
+    return next((str(n["IPAddress"]) for n in networks.values() if n.get("IPAddress")), "")
+
+
+def published(container: Inspected, port: int) -> int | None:
+    """The host port behind which a tcp port of the container is."""
+    found = (p.host for p in ports(container) if (p.container, p.protocol) == (port, "tcp"))
+    return next(found, None)
+
+
 def healthy(container: Inspected) -> bool | None:
     """The verdict of its health check; None while there is none."""
     verdict = (container["State"].get("Health") or {}).get("Status")
@@ -100,7 +112,12 @@ def healthy(container: Inspected) -> bool | None:
 
 
 def exited(
-    container: Inspected, key: RunKey, boot: str, *, engine_restarted: bool = False
+    container: Inspected,
+    key: RunKey,
+    boot: str,
+    *,
+    engine_restarted: bool = False,
+    out_of_memory: bool = False,
 ) -> Exited:
     """How an ended container ended.
 
@@ -109,6 +126,7 @@ def exited(
         key: its run.
         boot: the machine's boot id; another one on the label means interrupted.
         engine_restarted: the engine was restarted while it ran.
+        out_of_memory: it was killed for its memory.
     """
     state = container["State"]
     code = int(state["ExitCode"])
@@ -117,11 +135,23 @@ def exited(
         return Exited(key, code, "the host restarted", interrupted=True)
     if engine_restarted:
         return Exited(key, code, "the Docker engine restarted", interrupted=True)
-    return Exited(key, code, exit_reason(code, out_of_memory=bool(state.get("OOMKilled"))))
+    return Exited(key, code, exit_reason(code, out_of_memory=out_of_memory))
 
 
-def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found:
-    """A container as `Listed` tells it: running, or ended so."""
+def starved(container: Inspected) -> bool:
+    """Does its engine know that it was killed for its memory? It may learn that too late."""
+    return bool(container["State"].get("OOMKilled"))
+
+
+def has_memory_limit(container: Inspected) -> bool:
+    """May it be killed for its memory alone?"""
+    return bool(container["HostConfig"].get("Memory"))
+
+
+def found(
+    container: Inspected, key: RunKey, end: Exited | None = None, verdict: bool | None = None
+) -> Found:
+    """A container as `Listed` tells it: running, perhaps with a verdict on its health, or ended."""
     labels = labels_of(container)
     gpus, gpu_milli = gpus_of(labels)
     return Found(
@@ -132,7 +162,7 @@ def found(container: Inspected, key: RunKey, end: Exited | None = None) -> Found
         interrupted=end.interrupted if end else False,
         handle=handle(container),
         ports=ports(container),
-        healthy=healthy(container) if end is None else None,
+        healthy=verdict,
         size=size_of(labels),
         on_disconnect=labels.get(ON_DISCONNECT, "keep"),
         stop_grace_seconds=grace_of(labels),

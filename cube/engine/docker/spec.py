@@ -21,6 +21,8 @@ from cube.task import TaskName
 LOG_DRIVER = "json-file"
 LOG_OPTIONS = {"max-size": "10m", "max-file": "3"}
 
+NO_HEALTHCHECK = cube_spec.HealthCheck(("NONE",))  # the image's own does not run either
+
 
 def create_arguments(
     api: APIClient, cluster: str, node: str, run: Run, boot: str
@@ -42,7 +44,7 @@ def create_arguments(
         "labels": labels_of(cluster, node, run, boot),
         "ports": [(port.container, port.protocol) for port in spec.ports],
         "stop_signal": spec.stop_signal,
-        "healthcheck": _healthcheck(spec.healthcheck),
+        "healthcheck": _healthcheck(NO_HEALTHCHECK if spec.check else spec.healthcheck),
         "networking_config": api.create_networking_config(networks),
         "host_config": api.create_host_config(**_host_arguments(run, cluster, job)),
         "use_config_proxy": False,

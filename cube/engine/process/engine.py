@@ -27,12 +27,14 @@ from cube.engine.capacity import (
     port_space,
     with_capacity,
 )
+from cube.engine.health import HealthChecks
 from cube.engine.load import LOAD_SECONDS, Meter, process_usage
 from cube.engine.machine import Machine
 from cube.engine.pool import Pool
+from cube.engine.probes import probe
 from cube.engine.process import logs
+from cube.engine.process.commands import Commands
 from cube.engine.process.execs import ProcessSession
-from cube.engine.process.health import HealthChecks
 from cube.engine.process.runs import (
     Identity,
     RunDirectory,
@@ -47,7 +49,6 @@ from cube.messages import (
     Discard,
     Exited,
     Found,
-    Health,
     Kill,
     List,
     Listed,
@@ -56,9 +57,11 @@ from cube.messages import (
     RunKey,
     Started,
 )
+from cube.task import HostPort
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
 STOP, KILL_ALL = signal.SIGTERM, signal.SIGUSR1  # what a shim understands
 
 
@@ -93,7 +96,8 @@ class ProcessEngine:
         self._killing: set[RunKey] = set()
         name = f"process-{info.name}"
         self._pool = Pool(name)
-        self._health = HealthChecks(name, lambda key, ok: self._emit(Health(key, ok)))
+        self._health = HealthChecks(name, emit)
+        self._commands = Commands()
         self._watch = ShimWatch(f"{name}-watch", self._shim_ended)
         machine = Machine(self._directory, shared=share.parts > 1)
         self._meter = Meter(
@@ -119,6 +123,7 @@ class ProcessEngine:
     def close(self) -> None:
         """Stop threads; processes and their shims go on running."""
         self._watch.close()
+        self._commands.close()
         self._health.close()
         self._pool.close()
 
@@ -200,9 +205,13 @@ class ProcessEngine:
         self._begin_checks(directory, identity)
 
     def _begin_checks(self, directory: RunDirectory, identity: Identity) -> None:
-        if identity.healthcheck is not None:
+        if (check := identity.check) is not None:
+            port = _reached_at(check.port, identity.ports)
+            self._health.watch(identity.key, check, partial(probe, check, LOOPBACK, port))
+        elif (command := identity.healthcheck) is not None and command.test != ("NONE",):
             pid = int((directory.state() or {})["task"]["pid"])
-            self._health.watch(identity.key, identity.healthcheck, pid)
+            test = partial(self._commands.test, command, pid)
+            self._health.watch(identity.key, command, test)
 
     def _kill(self, kill: Kill) -> None:
         key = kill.key
@@ -287,6 +296,11 @@ class ProcessEngine:
 
 def _started(directory: RunDirectory, identity: Identity) -> Started:
     return Started(identity.key, _handle(directory), identity.ports)
+
+
+def _reached_at(port: int, published: tuple[HostPort, ...]) -> int:
+    """Where a task listens that was told to use a host port instead of its own."""
+    return next((p.host for p in published if (p.container, p.protocol) == (port, "tcp")), port)
 
 
 def _handle(directory: RunDirectory) -> str:

@@ -24,7 +24,7 @@ from cube.engine import exit_reason
 from cube.engine.capacity import boot_id
 from cube.engine.process.shim import processes, start_time, stat_fields
 from cube.messages import Exited, RunKey
-from cube.spec import HealthCheck
+from cube.spec import HealthCheck, PortCheck
 from cube.task import HostPort
 
 SETTLE_SECONDS = 5.0  # that a shim may take to write its first record
@@ -45,6 +45,7 @@ class Identity:
     failures: tuple[float, ...] = ()
     gpus: tuple[int, ...] = ()
     gpu_milli: int = 0
+    check: PortCheck | None = None
 
 
 class RunDirectory:
@@ -80,9 +81,9 @@ class RunDirectory:
         body = _read(self.path / "run.json")
         if body is None:
             return None
-        check = body.pop("healthcheck")
-        if check is not None:
-            check["test"] = tuple(check["test"])
+        command, check = body.pop("healthcheck"), body.pop("check", None)
+        if command is not None:
+            command["test"] = tuple(command["test"])
         return Identity(
             **{
                 **body,
@@ -90,7 +91,8 @@ class RunDirectory:
                 "size": tuple(body["size"]),
                 "ports": tuple(HostPort(*port) for port in body["ports"]),
                 "failures": tuple(body.get("failures", ())),
-                "healthcheck": None if check is None else HealthCheck(**check),
+                "healthcheck": None if command is None else HealthCheck(**command),
+                "check": None if check is None else PortCheck(**check),
             }
         )
 

@@ -76,6 +76,7 @@ def start(
         run.failures,
         run.gpus,
         0 if spec.gpu is None else spec.gpu.milli,
+        spec.check,
     )
     order = {
         "argv": argv,

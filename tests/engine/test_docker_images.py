@@ -1,0 +1,132 @@
+"""Images: where they come from, and why they do not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import busybox_tar
+from docker.api.client import APIClient
+from engine_bench import Bench, forever, key_of
+from image_registry import Registry
+
+from cube.messages import Exited, Progress, Started
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def bench(docker_bench) -> Bench:
+    return docker_bench()
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest) -> Iterator[Registry]:
+    made = Registry(busybox_tar(), getattr(request, "param", 200))
+    yield made
+    made.close()
+
+
+def failed_start(bench: Bench, image: str, **more: object) -> Exited:
+    bench.run(forever(image=image, **more))
+    exited = bench.next(Exited)
+    assert not exited.started
+    assert bench.list().found == ()
+    return exited
+
+
+def test_an_image_that_is_nowhere(bench: Bench, registry: Registry) -> None:
+    exited = failed_start(bench, registry.image("nonesuch:1"))
+    assert exited.reason.startswith("no such image: ")
+    assert "neither on this node nor in its registry" in exited.reason
+    assert not exited.retry
+
+
+@pytest.mark.parametrize("registry", [401, 403], indirect=True)
+def test_a_registry_that_refuses(bench: Bench, registry: Registry) -> None:
+    exited = failed_start(bench, registry.image("known:1"))
+    assert "refuses image" in exited.reason
+    assert "docker login" in exited.reason
+
+
+def test_a_registry_that_does_not_answer(bench: Bench) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        exited = failed_start(bench, f"127.0.0.1:{unused.getsockname()[1]}/known:1")
+    assert "its registry does not answer" in exited.reason
+    assert exited.retry
+
+
+def test_an_image_that_may_not_be_pulled(bench: Bench) -> None:
+    exited = failed_start(bench, "nonesuch:1", pull_policy="never")
+    assert "pull_policy is never" in exited.reason
+    assert not exited.retry
+
+
+def test_an_image_is_pulled_when_missing(
+    bench: Bench, registry: Registry, docker_api: APIClient
+) -> None:
+    image = registry.image("known:1")
+    key = bench.run(forever(image=image))
+    assert bench.next(Progress) == Progress(key, f"pulling {image}")
+    bench.next(Started)
+    bench.kill(key, 0.0)
+    bench.next(Exited)
+    bench.discard(key)
+    bench.list()
+    docker_api.remove_image(image, force=True)
+
+
+def test_a_task_whose_image_is_being_pulled_can_be_killed(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        key = bench.run(forever(image=f"127.0.0.1:{silent.getsockname()[1]}/known:1"))
+        bench.next(Progress)
+        bench.kill(key)
+        exited = bench.next(Exited)
+    assert (exited.started, exited.reason) == (False, "killed before it started")
+
+
+@pytest.mark.parametrize("registry", [429], indirect=True)
+def test_a_registry_that_has_served_enough(bench: Bench, registry: Registry) -> None:
+    exited = failed_start(bench, registry.image("known:1"))
+    assert "allows no more pulls for now" in exited.reason
+    assert exited.retry
+
+
+def configure(directory: Path, monkeypatch: pytest.MonkeyPatch, **config: object) -> None:
+    """What `docker login` would leave, for whoever pulls from now on."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(directory))
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def test_who_logs_in_later_may_pull(
+    bench: Bench, docker_api: APIClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(busybox_tar(), login="user:s3cret")
+    try:
+        image = registry.image("known:1")
+        configure(tmp_path, monkeypatch, auths={"other.example": {"auth": "eDp5"}})
+        exited = failed_start(bench, image)
+        assert ("refuses image" in exited.reason, exited.retry) == (True, False)
+        auth = base64.b64encode(b"user:s3cret").decode()
+        configure(tmp_path, monkeypatch, auths={registry.host: {"auth": auth}})
+        bench.run(forever(image=image), key_of(restart=1))
+        bench.next(Started)
+        bench.engine.purge()
+        docker_api.remove_image(image, force=True)
+    finally:
+        registry.close()
+
+
+@pytest.mark.filterwarnings("ignore:docker-credential-nonesuch")
+def test_a_credential_helper_that_is_missing(
+    bench: Bench, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(tmp_path, monkeypatch, credHelpers={registry.host: "nonesuch"})
+    exited = failed_start(bench, registry.image("known:1"))
+    assert "the credentials for its registry cannot be read" in exited.reason
+    assert not exited.retry
