@@ -39,6 +39,7 @@ from cube.spec import (
     TaskSpec,
 )
 from cube.task import MachineUse, NodeState
+from cube.task import State as TaskState
 from sim.__main__ import main
 from sim.errors import InputError, PolicyFailed
 from sim.whatif import Changes, Outcome, what_if
@@ -354,26 +355,41 @@ def test_most_nodes_silent_moves_nothing(shop):
     assert "may be cut off" in outcome.note
 
 
-def test_health_checks_are_waited_for():
+@pytest.fixture
+def checked() -> State:
+    """One task with a health check, of two instances that are wanted; the other waits for it."""
     check = HealthCheck(("CMD", "true"), interval_seconds=20.0)
     with cluster("sim", nodes=2) as made:
-        made.submit(service(instances=1))
-        made.wait_states("shop", "running")
-        state = saved(made.look())
-    changed = replace(state.snapshot.tasks[0].spec, healthcheck=check)
-    (job,) = state.snapshot.jobs
-    spec = replace(
-        job.spec, services=(changed, service("next", depends_on=(Dependency("web", "healthy"),)))
+        made.pass_time(20)
+        made.submit(
+            service(healthcheck=check), service("next", depends_on=(Dependency("web", "healthy"),))
+        )
+        made.wait_states("shop", "running", "running")
+        return saved(made.look())
+
+
+def test_health_checks_are_waited_for(checked):
+    web, after = sorted(checked.snapshot.tasks, key=lambda t: t.id, reverse=True)
+    assert web.healthy
+    assert is_idle(what_if(checked, Changes()))
+    outcome = what_if(checked, Changes(drain=(web.node or "",)))
+    assert {place.task for place in outcome.moves} >= {web.id}
+    fresh = replace(web, healthy=None)  # it has only just started
+    waiting = replace(after, state=TaskState.PENDING, node=None, attempt=0, phase=-1)
+    snapshot = replace(checked.snapshot, tasks=(fresh, waiting))
+    outcome = what_if(State(snapshot), Changes())
+    (started,) = outcome.started
+    assert (started.task, outcome.settled) == ("shop/next/1", True)
+    assert 8 <= started.seconds <= 21  # its check has begun before, with the restart
+
+
+def test_what_is_found_sick_is_restarted(checked):
+    tasks = tuple(
+        replace(t, healthy=False) if t.service == "web" else t for t in checked.snapshot.tasks
     )
-    (task,) = state.snapshot.tasks
-    snapshot = replace(
-        state.snapshot,
-        jobs=(replace(job, spec=spec),),
-        tasks=(replace(task, spec=changed, healthy=True),),
-    )
-    outcome = what_if(State(snapshot), Changes(drain=(task.node,)))
-    assert (len(outcome.moves), outcome.settled) == (1, True)
-    assert outcome.settle_seconds >= 20.0
+    outcome = what_if(State(replace(checked.snapshot, tasks=tasks)), Changes())
+    assert [place.task for place in outcome.restarts] == ["shop/web/1"]
+    assert outcome.settle_seconds > 20  # its delay, its start, and then its check
 
 
 def test_what_makes_no_sense_is_refused_with_a_reason(shop):
