@@ -44,6 +44,7 @@ from sim.__main__ import main
 from sim.errors import InputError, PolicyFailed
 from sim.whatif import Changes, Outcome, what_if
 from sim.whatif.changes import NewNodes, Scaling
+from sim.whatif.outcome import Fates
 from tests.clusters import SmallCluster, batch, cluster, service
 
 
@@ -73,13 +74,8 @@ def really_moved(before: Snapshot, after: Snapshot) -> Moves:
 
 
 def is_idle(outcome: Outcome) -> bool:
-    changes = (
-        outcome.fates.moves,
-        outcome.fates.restarts,
-        outcome.fates.started,
-        outcome.fates.ended,
-    )
-    return outcome.settled and not any(changes) and not any(w.new for w in outcome.waiting)
+    new = any(waiting.new for waiting in outcome.waiting)
+    return outcome.settled and outcome.fates == Fates() and not new
 
 
 def a_service(dice: random.Random, number: int, times: dict[str, Times], job: str) -> TaskSpec:
