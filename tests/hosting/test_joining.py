@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from contextlib import suppress
+
 from cube.backup import back_up, restore
 from cube.client import Client
 from cube.engine.process.engine import ProcessEngine
 from cube.hosting.worker_dir import WorkerDir
+from cube.remote.line import CONNECT_SECONDS
 from cube.serving import Listen
-from cube.spec import JobSpec, TaskSpec
+from cube.spec import Constraint, JobSpec, TaskSpec
 from cube.state_dir import StateDir
+from cube.trust.contexts import first_contact
 from tests.hosting.hosts import alive, client_of, cluster, manager_at, worker_at
 from tests.waiting import wait
+
+PATIENCE = 20.0  # seconds; a bound, never waited for
 
 
 def shop(instances: int = 4) -> JobSpec:
@@ -101,3 +109,43 @@ def test_worker_goes_on_with_the_engine_of_its_last_start(tmp_path) -> None:
             assert isinstance(worker.engine, ProcessEngine)
             worker.engine.purge()
     assert WorkerDir(tmp_path / "two").kind() == "docker"
+
+
+def test_worker_that_answers_nothing_delays_nobody(tmp_path) -> None:
+    """Its machine takes connections and never says a word."""
+
+    def on(node: str, name: str) -> JobSpec:
+        only = (Constraint("node.name", "==", node),)
+        return JobSpec(name, (TaskSpec("web", "image", constraints=only),))
+
+    with (
+        cluster(tmp_path, "two") as (manager, client),
+        socket.create_server(("127.0.0.1", 0)) as silent,
+    ):
+        with worker_at(tmp_path / "one", manager, "one"):
+            wait(client, lambda: alive(client) == {"one", "two"})
+        manager.backend.engines.heard("one", f"127.0.0.1:{silent.getsockname()[1]}")
+        client.submit(on("one", "hung"))
+        silent.settimeout(PATIENCE)
+        taken, _ = silent.accept()
+        begun = time.monotonic()
+        with taken:
+            for name in ("first", "second"):
+                client.submit(on("two", name))
+                wait(client, lambda job=name: client.task(f"{job}/web/1")["state"] == "running")
+        assert time.monotonic() - begun < CONNECT_SECONDS
+
+
+def test_whoever_is_slow_to_ask_is_cut_off(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("cube.serving.server.REQUEST_SECONDS", 0.2)
+    with manager_at(tmp_path / "manager") as manager:
+        for said in (
+            b"",
+            b"GET /v1/hea",
+            b"POST /v1/join HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n1",
+        ):
+            raw = socket.create_connection(("127.0.0.1", manager.ports[0]), PATIENCE)
+            with raw, first_contact().wrap_socket(raw) as slow:
+                slow.sendall(said)
+                with suppress(ConnectionResetError):
+                    assert slow.recv(100) == b""
