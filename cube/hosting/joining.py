@@ -100,7 +100,8 @@ def ask(directory: WorkerDir, url: str, token: str, name: str) -> float:
     if token:
         authority, skew = _pinned(at, JoinToken.parse(token))
         key = new_key() if kept is None else kept.key
-        _request(at, authority, name or machine_name(), request(key, name), token, ask=True)
+        node = name or directory.name() or machine_name()
+        _request(at, authority, node, request(key, node), token, ask=True)
         return skew
     assert kept is not None
     context = node_to_manager(directory.identity_path, kept.authority)
