@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from contextlib import suppress
 
+import pytest
+
 from cube.engine.process.engine import ProcessEngine
+from cube.hosting.failures import ClusterError
 from cube.hosting.worker_dir import WorkerDir
 from cube.remote.line import CONNECT_SECONDS
 from cube.serving import Listen
@@ -69,6 +73,55 @@ def test_worker_goes_on_with_the_engine_of_its_last_start(tmp_path) -> None:
             assert isinstance(worker.engine, ProcessEngine)
             worker.engine.purge()
     assert WorkerDir(tmp_path / "two").kind() == "docker"
+
+
+def test_manager_moves_to_another_place(tmp_path) -> None:
+    """Its state directory is copied; workers are told once where it is, and need no token."""
+    with (
+        manager_at(tmp_path / "old") as old,
+        client_of(old) as client,
+        worker_at(tmp_path / "one", old, "one"),
+    ):
+        client.submit(shop(1))
+        wait(client, lambda: running(client) == 1)
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    with manager_at(tmp_path / "new") as new, client_of(new) as client:
+        url = new.url
+        assert new.cluster == old.cluster
+        with worker_at(tmp_path / "one", None, "", join=url) as worker:
+            assert worker.warning == ""
+            wait(client, lambda: alive(client) == {"one"})
+        with worker_at(tmp_path / "one", None, ""):
+            client.scale("shop", {"web": 2})
+            wait(client, lambda: running(client) == 2)
+    with worker_at(tmp_path / "one", None, "", join=url) as worker:  # it is away
+        assert "It goes on trying" in worker.warning
+
+
+def test_what_is_in_the_way_of_a_start(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for place in ({"listen": Listen(port=port)}, {"listen_nodes": Listen(port=port)}):
+            with pytest.raises(ClusterError, match=f"{port}: Address already in use") as caught:
+                manager_at(tmp_path / "manager", **place).start()
+            assert caught.value.exit_code == 6
+            assert not (tmp_path / "manager" / "store.sqlite").exists()
+        with manager_at(tmp_path / "manager") as manager:
+            with pytest.raises(ClusterError, match="in use") as caught:
+                manager_at(tmp_path / "manager").start()
+            assert caught.value.exit_code == 6
+            worker = worker_at(tmp_path / "one", manager, "one", listen=Listen(port=port))
+            with pytest.raises(ClusterError, match=f"{port}: Address already in use") as caught:
+                worker.start()
+            assert caught.value.exit_code == 6
+            place = {"engine": "docker", "docker_url": f"unix://{tmp_path}/none.sock"}
+            with pytest.raises(ClusterError, match="Docker") as caught:
+                worker_at(tmp_path / "one", manager, "one", **place).start()
+            assert caught.value.exit_code == 1
+            with worker_at(tmp_path / "one", manager, "one"):
+                with pytest.raises(ClusterError, match="Another Cube runs here") as caught:
+                    worker_at(tmp_path / "one", manager, "one").start()
+                assert caught.value.exit_code == 6
 
 
 def test_worker_that_answers_nothing_delays_nobody(tmp_path) -> None:
