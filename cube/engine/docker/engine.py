@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from docker.errors import APIError
@@ -173,14 +174,19 @@ class DockerEngine:
             return
         if self._settled(run):
             return
-        if spec.pull_policy != "always" and has_image(self._api, spec.image):
+        if run.image and has_image(self._api, run.image):
+            self._start(run)
+            return
+        if spec.pull_policy == "never" or "@" not in run.image:
+            run = replace(run, image="")  # other bytes cannot be had here
+        if not run.image and spec.pull_policy != "always" and has_image(self._api, spec.image):
             self._start(run)
         elif spec.pull_policy == "never":
             self._ledger.unstarted(key, absent_failure(spec.image))
         else:
             self._pulling[key] = run
             self._pulls.request(
-                spec.image,
+                run.image or spec.image,
                 lambda text: self._emit(Progress(key, text)),
                 lambda failure: self._submit(key, partial(self._pulled, run, failure)),
             )
