@@ -6,9 +6,12 @@ import socket
 import time
 from contextlib import suppress
 
+import pytest
+
 from cube.backup import back_up, restore
 from cube.client import Client
 from cube.engine.process.engine import ProcessEngine
+from cube.hosting.failures import ClusterError
 from cube.hosting.worker_dir import WorkerDir
 from cube.remote.line import CONNECT_SECONDS
 from cube.serving import Listen
@@ -87,18 +90,24 @@ def test_manager_moves_with_a_backup_to_its_old_address(tmp_path) -> None:
 
 
 def test_manager_moves_with_a_backup_to_another_address(tmp_path) -> None:
-    """Its workers are told once, and need no token."""
+    """Its ports are others too. Its workers are told once, and need no token."""
     with manager_at(tmp_path / "old") as manager, client_of(manager) as client:
         with worker_at(tmp_path / "one", manager, "one"):
             wait(client, lambda: alive(client) == {"one"})
         back_up(manager.state, tmp_path / "backup.tar.gz", 0.0)
-        listens = [Listen("127.0.0.2", port) for port in manager.ports]
     restore(StateDir(tmp_path / "new"), tmp_path / "backup.tar.gz", 0.0)
-    moved = manager_at(tmp_path / "new", listen=listens[0], listen_nodes=listens[1])
+    moved = manager_at(tmp_path / "new", listen=Listen("127.0.0.2", 0))
     with moved, client_of(moved) as client:
-        assert "127.0.0.2" in moved.url
-        with worker_at(tmp_path / "one", None, "one", join=moved.url):
+        url = moved.url
+        assert "127.0.0.2" in url
+        with worker_at(tmp_path / "one", None, "one", join=url) as worker:
+            assert worker.warning == ""
             wait(client, lambda: alive(client) == {"one"})
+        with worker_at(tmp_path / "one", None, "one"):
+            client.submit(shop(1))
+            wait(client, lambda: running(client) == 1)
+    with worker_at(tmp_path / "one", None, "one", join=url) as worker:  # the manager is away
+        assert "It goes on trying" in worker.warning
 
 
 def test_worker_goes_on_with_the_engine_of_its_last_start(tmp_path) -> None:
@@ -109,6 +118,32 @@ def test_worker_goes_on_with_the_engine_of_its_last_start(tmp_path) -> None:
             assert isinstance(worker.engine, ProcessEngine)
             worker.engine.purge()
     assert WorkerDir(tmp_path / "two").kind() == "docker"
+
+
+def test_what_is_in_the_way_of_a_start(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for place in ({"listen": Listen(port=port)}, {"listen_nodes": Listen(port=port)}):
+            with pytest.raises(ClusterError, match=f"{port}: Address already in use") as caught:
+                manager_at(tmp_path / "manager", **place).start()
+            assert caught.value.exit_code == 6
+            assert not (tmp_path / "manager" / "store.sqlite").exists()
+        with manager_at(tmp_path / "manager") as manager:
+            with pytest.raises(ClusterError, match="in use") as caught:
+                manager_at(tmp_path / "manager").start()
+            assert caught.value.exit_code == 6
+            worker = worker_at(tmp_path / "one", manager, "one", listen=Listen(port=port))
+            with pytest.raises(ClusterError, match=f"{port}: Address already in use") as caught:
+                worker.start()
+            assert caught.value.exit_code == 6
+            place = {"engine": "docker", "docker_url": f"unix://{tmp_path}/none.sock"}
+            with pytest.raises(ClusterError, match="Docker") as caught:
+                worker_at(tmp_path / "one", manager, "one", **place).start()
+            assert caught.value.exit_code == 1
+            with worker_at(tmp_path / "one", manager, "one"):
+                with pytest.raises(ClusterError, match="Another Cube runs here") as caught:
+                    worker_at(tmp_path / "one", manager, "one").start()
+                assert caught.value.exit_code == 6
 
 
 def test_worker_that_answers_nothing_delays_nobody(tmp_path) -> None:
