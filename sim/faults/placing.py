@@ -113,8 +113,11 @@ class WorkingNodes(Checker):
         return any(key[:2] == (task.uid, task.attempt) for key in containers)
 
     def _tick(self, now: float) -> None:
-        silence = {n: now - max(self._woke, self._heard.get(n, 0.0)) for n in self.ordeal.nodes}
-        self._silent = {n for n in silence if now - self._heard.get(n, 0.0) > self._patience}
+        heard, woke = self._heard, self._woke
+        self._silent = {n for n in self.ordeal.nodes if now - heard.get(n, 0.0) > self._patience}
+        if now - woke <= self._grace or not self._silent:
+            return
+        silence = {n: now - max(woke, heard.get(n, 0.0)) for n in self.ordeal.nodes}
         lost = {node for node, seconds in silence.items() if seconds > self._grace}
         if not lost:
             return
