@@ -69,9 +69,7 @@ class Watch:
         with self._news:
             while not condition():
                 spent = time.monotonic() - begun
-                assert spent < seconds, (
-                    f"in vain for {seconds} s; there runs {self.box.containers()}"
-                )
+                assert spent < seconds, f"in vain for {seconds} s"
                 self._news.wait(LOOK_SECONDS)
         return time.monotonic() - begun
 
