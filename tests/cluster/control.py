@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import signal
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +46,15 @@ class Control:
     def start(self) -> None:
         """Start all, and wait until every node takes tasks."""
         self.start_manager()
-        greeting = self.box.manager.log_path(MANAGER).read_text()
-        join = re.search(r"cube worker (--join .*)", greeting)
-        assert join is not None, greeting
-        for name in self.box.nodes:
-            self.start_worker(name, *join[1].split())
+        self.start_workers(*self.box.nodes, join=self.join_options())
         self.watch.until(lambda: self.alive() == set(self.box.nodes))
+
+    def join_options(self) -> list[str]:
+        """Of the newest line that the manager told to paste."""
+        told = re.findall(
+            r"cube worker (--join .*)", self.box.manager.log_path(MANAGER).read_text()
+        )
+        return str(told[-1]).split()
 
     def stop(self) -> None:
         """End all of it; what runs stays."""
@@ -77,9 +82,24 @@ class Control:
         """As kill -9 does."""
         self.box.manager.signal(MANAGER, signal.SIGKILL)
 
-    def start_worker(self, name: str, *join: str) -> None:
-        """Start a node's worker; `join` are the options of its first start."""
-        self.box.nodes[name].start(WORKER, "cube", "worker", *join)
+    def start_workers(self, *nodes: str, join: Sequence[str] = ()) -> None:
+        """Start the workers of nodes, and wait until they serve; `join`: options of the first time.
+
+        Raises:
+            MachineError: one does not.
+        """
+        served = {node: self._times_served(node) for node in nodes}
+        for node in nodes:
+            self.box.nodes[node].start(WORKER, "cube", "worker", *join)
+        end = time.monotonic() + START_SECONDS
+        while waiting := [n for n in nodes if self._times_served(n) == served[n]]:
+            if time.monotonic() > end or self.box.nodes[waiting[0]].daemon(WORKER) is None:
+                raise MachineError(self.box.nodes[waiting[0]].log_path(WORKER).read_text())
+            time.sleep(TRY_SECONDS)
+
+    def _times_served(self, node: str) -> int:
+        log = self.box.nodes[node].log_path(WORKER)
+        return log.read_text().count("serves its manager") if log.exists() else 0
 
     def kill_worker(self, name: str) -> None:
         """As kill -9 does."""
@@ -132,6 +152,26 @@ class Control:
         """Does exactly the wanted set run, each once?"""
         running = [c.task for found in self.box.containers().values() for c in found]
         return sorted(running) == self.expected()
+
+    def settle(self, seconds: float = 60.0) -> float:
+        """Wait until it is settled; the seconds that it took.
+
+        Raises:
+            AssertionError: it does not settle in time.
+        """
+        try:
+            return self.watch.until(self.is_settled, seconds)
+        except AssertionError as error:
+            running = Counter(c.task for found in self.box.containers().values() for c in found)
+            wanted = Counter(self.expected())
+            text = f"missing {wanted - running}, too many {running - wanted}; {self._trouble()}"
+            raise AssertionError(text) from error
+
+    def _trouble(self) -> list[str]:
+        with self.client() as client:
+            tasks = [t for t in client.tasks() if t["state"] != "running"]
+            told = [f"{t['id']} {t['state']} on {t['node']} ({t['reason']})" for t in tasks]
+            return told + [f"{n['name']} {n['state']} {n['note']}" for n in client.nodes()]
 
     def ids(self) -> dict[str, str]:
         """The container of each task that runs; to be asked when it is settled."""

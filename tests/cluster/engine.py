@@ -98,6 +98,11 @@ class Engine:
             found = api.containers(all=all, filters={"label": [names.CLUSTER]})
         return sorted(_container(raw) for raw in found)
 
+    def answers(self) -> bool:
+        """Does it listen? (Docker's client leaves a socket open where nobody does.)"""
+        with closing(socket.socket(socket.AF_UNIX)) as probe:
+            return probe.connect_ex(self.url.removeprefix("unix://")) == 0
+
     def api(self) -> APIClient:
         """A client of it; close it."""
         return APIClient(base_url=self.url, version="auto", timeout=10)

@@ -50,7 +50,7 @@ def control(box) -> Iterator[Control]:
     try:
         made.start()
         made.submit(SHOP)
-        made.watch.until(made.is_settled)
+        made.settle()
         yield made
     finally:
         made.stop()
@@ -92,7 +92,7 @@ def test_a_cut_off_node_is_replaced_in_time_and_serves_again(control, client):
     assert node in client.task("shop/db/1")["reason"]
 
     control.box.mend(node)
-    control.watch.until(control.is_settled)
+    control.settle()
     assert "shop/db/1" in {c.task for c in control.on(node)}
     only_there = f"only-{node}"
     constraint = f"node.name == {node}"
@@ -108,7 +108,7 @@ def serve_again(control: Control, client: Client, job: str, node: str, text: str
     control.watch.until(lambda: f"{job}/new/1" in {c.task for c in control.on(node)})
     client.stop(job)
     del control.wanted[job]
-    control.watch.until(control.is_settled)
+    control.settle()
 
 
 def test_an_absent_manager_changes_no_container(control):
@@ -119,7 +119,7 @@ def test_an_absent_manager_changes_no_container(control):
     assert {t: i for t, i in during.items() if t in kept} == kept
     assert not any("/guard/" in task for task in during)  # their leases have ended
     control.box.mend("manager")
-    control.watch.until(control.is_settled)
+    control.settle()
     assert {t: i for t, i in control.ids().items() if t in kept} == kept
 
 
@@ -127,7 +127,7 @@ def test_a_killed_worker_restarts_no_container(control):
     before = control.ids()
     for node in control.box.nodes:
         control.kill_worker(node)
-        control.start_worker(node)
+    control.start_workers(*control.box.nodes)
     control.watch.until(lambda: control.alive() == set(control.box.nodes))
     assert control.ids() == before
 
@@ -137,7 +137,7 @@ def test_an_engine_that_restarts_gets_its_tasks_back(control, number):
     elsewhere = {c.id for node in ("node-2", "node-3") for c in control.on(node)}
     there = {c.task for c in control.on("node-1")}
     control.box.restart_engine("node-1", number)
-    control.watch.until(control.is_settled)
+    control.settle()
     assert {c.task for c in control.on("node-1")} == there
     assert {c.id for node in ("node-2", "node-3") for c in control.on(node)} == elsewhere
 
@@ -167,19 +167,29 @@ def test_a_manager_killed_under_load_loses_nothing_that_it_accepted(control):
     presser.join()
     control.start_manager()
     with control.client() as client:
-        there = {job["name"] for job in client.jobs()}
+        there = {job["name"] for job in client.jobs() if job["state"] != "stopped"}
     for name in there - set(control.wanted):  # it was saved, and the answer was not heard
         control.wanted[name] = JobSpec(name, (service("one"),))
     assert there == set(control.wanted)
-    control.watch.until(control.is_settled)
+    control.settle()
     after = control.ids()
     assert {task: after[task] for task in before} == before
     with control.client() as client:
         for name in there - {"shop"}:
             client.stop(name)
             del control.wanted[name]
-    control.watch.until(control.is_settled)
+    control.settle()
     assert control.ids() == before
+
+
+def fill_store(client: Client) -> ApiProblem:
+    """Submit until it is refused: what the store has set aside is used up first."""
+    for number in range(2000):
+        try:
+            client.submit(JobSpec(f"x{number}", (service("x", cpu_milli=10**9),)))
+        except ApiProblem as problem:
+            return problem
+    raise AssertionError("it was never refused")
 
 
 def test_a_full_disk_is_a_clear_refusal_and_nothing_more(control, client):
@@ -188,10 +198,9 @@ def test_a_full_disk_is_a_clear_refusal_and_nothing_more(control, client):
     fill = f"dd if=/dev/zero of={control.state_dir}/fill bs=4k; true"
     manager = control.box.manager
     manager.run("sh", "-c", fill)
-    with pytest.raises(ApiProblem) as caught:
-        for number in range(2000):  # what the store has set aside fills up first
-            client.submit(JobSpec(f"x{number}", (service("x", cpu_milli=10**9),)))
-    assert "disk" in str(caught.value)
+    refusal = fill_store(client)
+    assert "disk" in str(refusal)
+    assert refusal.remedy
     assert control.ids() == before
     manager.run("rm", f"{control.state_dir}/fill")
 
@@ -203,7 +212,7 @@ def test_a_full_disk_is_a_clear_refusal_and_nothing_more(control, client):
         return True
 
     control.watch.until(accepted)
-    control.watch.until(control.is_settled)
+    control.settle()
     assert {t: i for t, i in control.ids().items() if t in before} == before
 
 
@@ -217,15 +226,41 @@ def test_a_deleted_store_removes_nothing_and_is_recovered(control):
     control.kill_manager()
     control.box.manager.run("rm", *files_of_store(control))
     control.start_manager()
+    join = control.join_options()
+    for node in control.box.nodes:  # the store knew their credentials
+        control.kill_worker(node)
+    control.start_workers(*control.box.nodes, join=join)
     recovered(control, before)
+    assert control.ids() == before
 
 
 def recovered(control: Control, before: dict[str, str]) -> None:
     with control.client() as client:
-        control.watch.until(lambda: len(client.recovery()["unknown"]) == len(before))
-        assert {u["container"][:12] for u in client.recovery()["unknown"]} == set(before.values())
+        # A worker tells what a container was made from (its image) in answer to a question.
+        control.watch.until(
+            lambda: sum(bool(u["image"]) for u in client.recovery()["unknown"]) == len(before)
+        )
+        listed = {u["task"]: u["container"][:12] for u in client.recovery()["unknown"]}
+        assert listed == before
         client.recover("adopt")
         control.watch.until(lambda: client.recovery()["unknown"] == [])
+
+
+def test_a_store_from_earlier_removes_nothing_and_is_recovered(control):
+    control.kill_manager()
+    state = control.state_dir
+    control.box.manager.run(
+        "sh", "-c", f"mkdir {state}/copy && cp {state}/store.sqlite* {state}/copy"
+    )
+    control.start_manager()
+    known = control.ids()
+    control.submit(JobSpec("later", (service("one", 3),)))
+    control.settle()
+    before = control.ids()
+    control.kill_manager()
+    control.box.manager.run("sh", "-c", f"rm {state}/store.sqlite*; mv {state}/copy/* {state}")
+    control.start_manager()
+    recovered(control, {task: id for task, id in before.items() if task not in known})
     assert control.ids() == before
 
 
@@ -236,7 +271,7 @@ def test_a_drain_leaves_no_task_and_never_more_than_one_missing(control, client)
     node = next(n for n in control.box.nodes if n != home_of(control, "shop/db/1"))
     client.drain(node)
     control.watch.until(lambda: control.on(node) == [])
-    control.watch.until(control.is_settled)
+    control.settle()
     changes = [t for x in control.watch.lives for t in (x.began, x.ended) if t and t > begun]
     for spec in SHOP.services:
         tasks = [f"shop/{spec.name}/{i + 1}" for i in range(spec.instances)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ class Watch:
     def __post_init__(self) -> None:
         self._news = threading.Condition()
         self._closed = threading.Event()
-        self._clients: dict[str, Any] = {}
+        self._streams: dict[str, Any] = {}
         engines = self.box.engines.items()
         self._threads = [threading.Thread(target=self._follow, args=each) for each in engines]
         for thread in self._threads:
@@ -53,7 +53,7 @@ class Watch:
     def close(self) -> None:
         """Follow no longer."""
         self._closed.set()
-        for stream in list(self._clients.values()):
+        for stream in list(self._streams.values()):
             with suppress(OSError, AttributeError, ValueError):
                 stream.close()
         for thread in self._threads:
@@ -69,9 +69,7 @@ class Watch:
         with self._news:
             while not condition():
                 spent = time.monotonic() - begun
-                assert spent < seconds, (
-                    f"in vain for {seconds} s; there runs {self.box.containers()}"
-                )
+                assert spent < seconds, f"in vain for {seconds} s"
                 self._news.wait(LOOK_SECONDS)
         return time.monotonic() - begun
 
@@ -97,21 +95,22 @@ class Watch:
 
     def _follow(self, node: str, engine: Engine) -> None:
         while not self._closed.is_set():
-            with suppress(DockerException, requests.RequestException, OSError, ValueError):
-                self._follow_once(node, engine)
+            if engine.answers():
+                with suppress(DockerException, requests.RequestException, OSError, ValueError):
+                    self._follow_once(node, engine)
             self._closed.wait(AWAY_SECONDS)
 
     def _follow_once(self, node: str, engine: Engine) -> None:
-        api = engine.api()
-        try:
+        with closing(engine.api()) as api:
             wanted = {"type": "container", "label": names.CLUSTER, "event": ["start", "die"]}
             stream = api.events(decode=True, filters=wanted)
-            self._clients[node] = stream
-            self._compare(node, engine.containers())
-            for event in stream:
-                self._take(node, event)
-        finally:
-            api.close()
+            self._streams[node] = stream
+            try:
+                self._compare(node, engine.containers())
+                for event in stream:
+                    self._take(node, event)
+            finally:
+                stream._response.close()  # an engine that died ends it, and does not close it
 
     def _compare(self, node: str, running: list[Container]) -> None:
         now, there = time.time(), {c.id: c for c in running}

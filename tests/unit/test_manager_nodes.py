@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from cube.manager import ManagerOptions
 from cube.messages import Fact, Generation, NodeInfo, Phase, Recover, Remove, Report, Stop, Submit
 from cube.spec import JobSpec, Kind
@@ -250,6 +252,14 @@ def test_half_of_the_nodes_may_be_lost_but_not_more() -> None:
     for others, state in ((("node-3", "node-4"), "lost"), (("node-4",), "suspect")):
         d = Driver(nodes=4)
         assert silent(d, 17, *others) == state
+
+
+@pytest.mark.parametrize("seconds", [15, 40])
+def test_nobody_is_lost_for_being_the_last_to_return_when_we_were_cut_off(seconds: int) -> None:
+    d = Driver(nodes=3)
+    assert silent(d, seconds) == "suspect"
+    assert silent(d, 16, "node-2", "node-3") == "suspect"
+    assert silent(d, 2, "node-2", "node-3") == "lost"  # after a whole grace of its own
 
 
 def test_two_nodes_tell_nothing_about_us() -> None:
