@@ -16,7 +16,7 @@ from cube.manager.nodes import Nodes
 from cube.marks import mark
 from cube.messages import Fact, Phase, Recover, Reply
 from cube.spec import JobSpec, TaskSpec
-from cube.task import Job, State, Task, TaskEvent, TaskName
+from cube.task import Job, NodeState, State, Task, TaskEvent, TaskName
 
 Chosen = tuple[Entry, Fact]
 
@@ -89,6 +89,8 @@ class Recovery:
         name = TaskName.parse(fact.uid)
         if fact.phase is Phase.ENDED:
             return "it has ended"
+        if entry.state is NodeState.LOST:
+            return f"{entry.name} is lost"  # nobody would miss the task there
         if fact.spec is None:
             return "its engine does not tell what it was made from"
         job = self._ledger.jobs[name.job]

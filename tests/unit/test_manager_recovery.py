@@ -188,6 +188,19 @@ def test_attempt_that_has_been_followed_by_another_is_not_adopted() -> None:
     assert [one["why"] for one in left] == ["shop/web/1 was placed anew meanwhile"]
 
 
+def test_container_on_a_lost_node_is_not_adopted() -> None:
+    """The task would count as running there, and nobody would ever place it elsewhere."""
+    d = Driver(nodes=3)
+    d.report("node-1", container("shop/web/1"))
+    for _ in range(17):
+        d.pass_time(1)
+        d.report("node-2")
+        d.report("node-3")
+    (left,) = adopt(d).body["left"]
+    assert left["why"] == "node-1 is lost"
+    assert d.look().tasks == () or d.task().node != "node-1"
+
+
 def test_running_namesake_keeps_its_place() -> None:
     d = Driver(nodes=2)
     placed_and_running(d)
