@@ -22,6 +22,7 @@ from cube.spec import JobSpec
 from cube.views import (
     AnswerView,
     ClusterView,
+    EndpointsView,
     EventView,
     ExplainView,
     HealthView,
@@ -137,6 +138,10 @@ class Client:
     def task(self, task: str) -> TaskView:
         """One task, by `job/service/index`."""
         return cast(TaskView, self._get(f"/v1/tasks/{_path(task)}"))
+
+    def services(self, job: str | None = None) -> list[EndpointsView]:
+        """Where services are reached, of all jobs or of one (which must exist)."""
+        return cast(list[EndpointsView], self._get("/v1/services", job=job))
 
     def nodes(self) -> list[NodeView]:
         """All nodes, by name."""

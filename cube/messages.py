@@ -380,7 +380,8 @@ class Wanted:
     restart: int = 0  # restarts of this attempt that the manager knows of
     failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
     gpus: tuple[int, ...] = ()  # the device numbers that it may use
-    counted: int = -1  # the newest run whose end the manager has seen: `failures` counts it
+    counted: int = -1  # the newest run whose judged end the manager has seen: in `failures`
+    image: str = ""  # what the spec's image stands for, once that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +426,7 @@ class Fact:
     gpu_milli: int = 0  # thousandths of each of them
     version: int = 0  # of a container that the manager does not know: from which version of its
     spec: TaskSpec | None = None  # job it was made, and what that was, if its engine can tell
+    image: str = ""  # what it runs, if its engine has images
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,6 +466,7 @@ class Run:
     spec: TaskSpec
     failures: tuple[float, ...] = ()  # when charged failures were seen (worker's clock)
     gpus: tuple[int, ...] = ()  # the device numbers that it may use
+    image: str = ""  # what the spec's image stands for; "": whatever it does here and now
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,6 +491,7 @@ class Started:
     key: RunKey
     handle: str = ""
     ports: tuple[HostPort, ...] = ()
+    image: str = ""  # `repository@sha256:…`, or an id that only this engine knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,6 +547,7 @@ class Found:
     gpu_milli: int = 0  # thousandths of each of them
     version: int = 0  # as its Run said, as is the spec; None: the engine does not remember it
     spec: TaskSpec | None = None
+    image: str = ""  # as `Started` says
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,12 +188,16 @@ class TaskName:
         return cls(job, service, index, int(incarnation))
 
 
+Images = tuple[tuple[str, str], ...]  # (service, what its image stood for at first)
+
+
 @dataclass(frozen=True, slots=True)
 class JobVersion:
     """What a job was in one of its versions."""
 
     version: int
     spec: JobSpec
+    images: Images = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,7 @@ class Job:
     earlier: tuple[JobVersion, ...] = ()  # those before that differ, newest first
     restarting: tuple[tuple[str, int], ...] = ()  # (uid, attempt) of instances to be made anew
     adopted: bool = False  # made from containers that a lost store left, not from a file
+    images: Images = ()
 
 
 class MachineUse(NamedTuple):

@@ -17,6 +17,7 @@ from cube.policies import make_policy
 from cube.snapshot import State, measured, write
 from cube.views import (
     ClusterView,
+    EndpointsView,
     ExplainView,
     HealthView,
     JobView,
@@ -27,6 +28,7 @@ from cube.views import (
     UsageView,
 )
 from cube.views.cluster import show_cluster, show_nodes, show_recovery, show_usage
+from cube.views.endpoints import show_endpoints
 from cube.views.jobs import show_job, show_jobs, show_tasks
 from cube.views.show import show_task
 
@@ -118,6 +120,14 @@ def _add_tasks(router: APIRouter, backend: Backend) -> None:
     def task(job: str, service: str, index: str) -> JSONResponse:
         """One task."""
         return JSONResponse(show_task(backend.task(backend.look(), job, service, index)))
+
+    @router.get("/v1/services", response_model=list[EndpointsView])
+    def services(job: str | None = None) -> JSONResponse:
+        """Where services are reached, of all jobs or of one."""
+        snapshot = backend.look()
+        if job is not None:
+            backend.job(snapshot, job)
+        return JSONResponse(show_endpoints(snapshot, job))
 
 
 def _add_answers(router: APIRouter, backend: Backend) -> None:

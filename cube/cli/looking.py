@@ -164,6 +164,23 @@ def nodes(state_dir: Path, output: str) -> None:
         print_table(tables.NODE_COLUMNS, tables.node_rows(found))
 
 
+@click.command()
+@click.argument("job", required=False, shell_complete=connection.complete_target)
+@connection.state_dir_option
+@output_option
+def services(job: str | None, state_dir: Path, output: str) -> None:
+    """Show where services are reached, and whether they are healthy.
+
+    A service without an address publishes no port: it is reached by its name, on its own node.
+    """
+    with connection.connected(state_dir) as client:
+        found = client.services(job)
+    if output == "json":
+        print_json(found)
+    else:
+        print_table(tables.ENDPOINT_COLUMNS, tables.endpoint_rows(found))
+
+
 @click.group()
 def top() -> None:
     """Show what nodes or tasks use, again and again."""

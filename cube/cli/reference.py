@@ -39,6 +39,7 @@ EXITS = {
     "rm": _with(ExitCode.NOT_FOUND, ExitCode.CONFLICT, ExitCode.UNHEALTHY),
     "status": _with(ExitCode.NOT_FOUND),
     "nodes": _CALLS,
+    "services": _with(ExitCode.NOT_FOUND),
     "top nodes": _CALLS,
     "top tasks": _CALLS,
     "logs": _with(ExitCode.NOT_FOUND),

@@ -12,8 +12,10 @@ from cube.cli.printing import local_time
 
 if TYPE_CHECKING:
     from cube.views import (
+        AddressView,
         ClusterView,
         DecisionView,
+        EndpointsView,
         EventView,
         FieldChange,
         JobView,
@@ -37,6 +39,7 @@ _Resource = Literal["cpu_milli", "memory_mib", "disk_mib"]
 JOB_COLUMNS: Final = ("job", "state", "version", "ready", "reason")
 SERVICE_COLUMNS: Final = ("service", "kind", "image", "ready", "cpu", "memory", "ports")
 TOKEN_COLUMNS: Final = ("name", "may", "created", "expires")
+ENDPOINT_COLUMNS: Final = ("service", "ready", "address", "port", "task", "node", "health")
 TASK_COLUMNS: Final = ("task", "state", "node", "ports", "since", "reason")
 NODE_COLUMNS: Final = ("node", "state", "engine", "tasks", "cpu", "memory", "disk", "gpu", "note")
 LOAD_COLUMNS: Final = (
@@ -87,6 +90,32 @@ def task_rows(tasks: Iterable[TaskView]) -> Rows:
         (t["id"], task_state(t), t["node"], ports(t["ports"]), local_time(t["since"]), task_note(t))
         for t in tasks
     ]
+
+
+def endpoint_rows(services: Iterable[EndpointsView]) -> Rows:
+    """One row for each address, or for a service that has none."""
+    rows: Rows = []
+    for s in services:
+        head = (f"{s['job']}/{s['service']}", f"{s['ready']}/{s['instances']}")
+        rows += [
+            (
+                *head,
+                f"{a['host']}:{a['port']}",
+                f"{a['container']}/{a['protocol']}",
+                a["task"],
+                a["node"],
+                endpoint_health(a),
+            )
+            for a in s["addresses"]
+        ] or [(*head, "", "", "", "", "")]
+    return rows
+
+
+def endpoint_health(address: AddressView) -> str:
+    """Whether it serves: by its health check, or because it runs."""
+    if address["healthy"] is None:
+        return "running" if address["ready"] else "not ready"
+    return "healthy" if address["healthy"] else "unhealthy"
 
 
 def task_state(task: TaskView) -> str:

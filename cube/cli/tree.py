@@ -94,6 +94,7 @@ cube.add_section(
     "Look",
     looking.status,
     looking.nodes,
+    looking.services,
     looking.top,
     following.logs,
     following.events,

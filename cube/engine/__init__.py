@@ -156,7 +156,7 @@ def make_engine(
     if kind == "docker":
         from cube.engine.docker.engine import DockerEngine
 
-        return DockerEngine(cluster, info, emit, share=share, url=docker_url)
+        return DockerEngine(cluster, info, emit, share=share, state_dir=state_dir, url=docker_url)
     from cube.engine.process.engine import ProcessEngine
 
     return ProcessEngine(cluster, info, emit, share=share, state_dir=state_dir)

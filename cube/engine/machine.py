@@ -29,7 +29,7 @@ class Machine:
         (then, was_busy), self._before = self._before, (now, busy)
         milli = round((busy - was_busy) / max(now - then, 0.001) * 1000)
         cores = (psutil.cpu_count() or 1) * 1000
-        memory, (disk_used, disk) = psutil.virtual_memory(), self._disk_use()
+        memory, (disk_used, disk) = psutil.virtual_memory(), _disk_use(self._disk)
         return MachineUse(
             min(max(milli, 0), cores),
             cores,
@@ -40,13 +40,20 @@ class Machine:
             self._shared,
         )
 
-    def _disk_use(self) -> tuple[int, int]:
-        """Bytes used of those that unprivileged users can have; zeros where it cannot be seen."""
-        try:
-            disk = psutil.disk_usage(self._disk)
-        except OSError:
-            return 0, 0
-        return disk.used, disk.used + disk.free
+
+def disk_share(path: str) -> float:
+    """How full the file system of `path` is, from 0 to 1; 0 where it cannot be seen."""
+    used, size = _disk_use(path)
+    return used / max(size, 1)
+
+
+def _disk_use(path: str) -> tuple[int, int]:
+    """Bytes used of those that unprivileged users can have; zeros where it cannot be seen."""
+    try:
+        disk = psutil.disk_usage(path)
+    except OSError:
+        return 0, 0
+    return disk.used, disk.used + disk.free
 
 
 def _busy_seconds() -> float:

@@ -7,8 +7,8 @@ the nodes.
 `ledger` holds what is known, `jobs` what users ask for, `revising` changes that need no
 file, `rollout` new versions, `drain` nodes that are to be emptied, `operators` what else is said of
 nodes, `rounds` placement, `nodes` reports and assignments, `facts` what reports say of tasks,
-`strangers` what the store never knew, `recovery` what becomes of it, `doors` who is let in,
-`retention` what is forgotten after its time.
+`images` which bytes they run, `strangers` what the store never knew, `recovery` what becomes of it,
+`doors` who is let in, `retention` what is forgotten after its time.
 """
 
 from __future__ import annotations

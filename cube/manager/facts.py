@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cube.manager.images import learn_image
 from cube.manager.ledger import Ledger
 from cube.marks import mark
 from cube.messages import Fact, Phase, Report
@@ -152,6 +153,8 @@ def _lives(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
                 seen["since"] = ledger.now  # it runs anew
             started = ledger.move(task, TaskEvent.STARTED, **seen)
             ledger.task_event("task.running", f"{task.id} runs on {task.node}", started)
+            if fact.image and task.spec.pull_policy != "always":
+                learn_image(ledger, started, fact.image)
             return
     if any(getattr(task, name) != value for name, value in seen.items()):
         ledger.amend(task, **seen)

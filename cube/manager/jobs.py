@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from cube.fleet import suits
+from cube.manager.images import carried_over
 from cube.manager.ledger import Ledger
 from cube.manager.rollout import Rollout, is_ending
 from cube.messages import Remove, Reply, Stop, Submit
@@ -68,7 +69,12 @@ class Jobs:
         version = 1 if old is None else old.version + 1
         made = Job(new.name, new, version, 0, ledger.revision + 1)
         if old is not None:
-            made = replace(made, earlier=_earlier(old, new), restarting=old.restarting)
+            made = replace(
+                made,
+                earlier=_earlier(old, new),
+                restarting=old.restarting,
+                images=carried_over(old, new),
+            )
         job = ledger.put_job(made)
         changes = {s.name: "created" for s in new.services}
         if old is not None:
@@ -257,7 +263,7 @@ def _earlier(old: Job, new: JobSpec) -> tuple[JobVersion, ...]:
     """What there was before the newest version, each once in a row."""
     if replace(old.spec, source=new.source) == new:
         return old.earlier
-    return (JobVersion(old.version, old.spec), *old.earlier)[:EARLIER]
+    return (JobVersion(old.version, old.spec, old.images), *old.earlier)[:EARLIER]
 
 
 def _changes(old: JobSpec, new: JobSpec, renewed: set[str]) -> dict[str, str]:

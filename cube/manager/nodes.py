@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from cube.manager.entry import Entry, Grants, grants
 from cube.manager.facts import lose_task, merge, missing
+from cube.manager.images import image_of
 from cube.manager.ledger import Ledger
 from cube.manager.strangers import Strangers
 from cube.marks import mark
@@ -358,7 +359,9 @@ class Nodes:
         entry.number, entry.numbered_at = self._number, self._ledger.now
         entry.confirmed = False
         tasks, before = self._ledger.on(entry.name), entry.assigned
-        entry.tasks = tuple(_wanted(t) for t in [*tasks, *self._ledger.ended(entry.name)])
+        entry.tasks = tuple(
+            _wanted(t, image_of(self._ledger, t)) for t in [*tasks, *self._ledger.ended(entry.name)]
+        )
         uids = self._ledger.on_node.get(entry.name, {}).values()
         entry.assigned = {uid: before.get(uid, self._number) for uid in uids}
 
@@ -410,7 +413,7 @@ def _of_disk(entry: Entry) -> str:
     return f"its disk is {share:.0%} full: it {takes}"
 
 
-def _wanted(task: Task) -> Wanted:
+def _wanted(task: Task, image: str) -> Wanted:
     return Wanted(
         task.uid,
         task.attempt,
@@ -420,5 +423,7 @@ def _wanted(task: Task) -> Wanted:
         0 if task.phase < 0 else task.restart + 1,
         task.failures,
         task.gpus,
-        task.restart if task.phase == Phase.ENDED else task.restart - 1,
+        # An end that its worker had not judged yet is in no failures.
+        task.restart if task.phase == Phase.ENDED and task.retry_at else task.restart - 1,
+        image,
     )

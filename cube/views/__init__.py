@@ -24,8 +24,10 @@ from cube.views.answers import (
     VerdictView,
 )
 from cube.views.shapes import (
+    AddressView,
     ClusterView,
     DecisionView,
+    EndpointsView,
     EventView,
     JobView,
     LimitsView,
@@ -43,10 +45,12 @@ from cube.views.shapes import (
 )
 
 __all__ = [
+    "AddressView",
     "AnswerView",
     "Change",
     "ClusterView",
     "DecisionView",
+    "EndpointsView",
     "EventView",
     "ExplainView",
     "FieldChange",

@@ -97,6 +97,29 @@ class TaskView(TypedDict):
     decision: DecisionView | None
 
 
+class AddressView(TypedDict):
+    """Where one instance is reached from elsewhere."""
+
+    task: str
+    node: str
+    host: str  # of the node
+    port: int  # published there
+    container: int  # the port behind it
+    protocol: str
+    healthy: bool | None
+    ready: bool
+
+
+class EndpointsView(TypedDict):
+    """Where a service is reached; without addresses only by its name, on its tasks' own nodes."""
+
+    job: str
+    service: str
+    instances: int  # that have not ended
+    ready: int
+    addresses: list[AddressView]
+
+
 class ServiceView(TypedDict):
     """One service of a job: what it should be, and how many of its tasks are where."""
 

@@ -314,7 +314,7 @@ class Worker:
             return
         held.phase = Phase.RUNNING
         held.reason = ""
-        held.handle, held.ports = started.handle, started.ports
+        held.handle, held.ports, held.image = started.handle, started.ports, started.image
         self._telling.changed((held.uid, held.attempt))
 
     def _exited(self, exited: Exited, now: float) -> None:

@@ -41,6 +41,7 @@ class Held:
     healthy: bool | None = None
     handle: str = ""
     ports: tuple[HostPort, ...] = ()
+    image: str = ""
     failures: tuple[float, ...] = ()
     size: tuple[int, int, int] = (0, 0, 0)
     gpus: tuple[int, ...] = ()
@@ -104,7 +105,7 @@ class Held:
         """The order to start it; what it carries comes back when the engine lists it."""
         assert self.wanted is not None
         wanted = self.wanted
-        return Run(self.key, wanted.version, wanted.spec, self.failures, wanted.gpus)
+        return Run(self.key, wanted.version, wanted.spec, self.failures, wanted.gpus, wanted.image)
 
     def end(self, exited: Exited) -> None:
         """The run ended; what follows is decided by `after_exit` or `end_as_stopped`."""
@@ -154,7 +155,8 @@ class Held:
             size,
             gpus,
             gpu_milli,
-            *((self.version, self.spec) if self.strange else ()),
+            *((self.version, self.spec) if self.strange else (0, None)),
+            self.image,
         )
 
 
@@ -222,11 +224,11 @@ def adopt(held: dict[tuple[str, int], Held], found: Found) -> bool:
     if restart > mine.restart:
         newer = held[key] = _from_found(found)
         newer.leftovers = mine.leftovers | {mine.restart}
-        newer.failures = max(mine.failures, found.failures, key=len)
+        newer.failures = remembered(mine.failures, found.failures)
         return True
     if found.running and mine.phase is Phase.STARTING:
         mine.phase = Phase.RUNNING
-        mine.handle, mine.ports = found.handle, found.ports
+        mine.handle, mine.ports, mine.image = found.handle, found.ports, found.image
         return True
     return False
 
@@ -237,6 +239,7 @@ def _from_found(found: Found) -> Held:
         phase=Phase.RUNNING,
         handle=found.handle,
         ports=found.ports,
+        image=found.image,
         failures=found.failures,
         healthy=found.healthy,
         size=found.size,

@@ -72,9 +72,10 @@ class Bench:
         key: RunKey | None = None,
         version: int = 1,
         failures: tuple[float, ...] = (),
+        image: str = "",
     ) -> RunKey:
         key = key or key_of()
-        self.order(Run(key, version, spec, failures))
+        self.order(Run(key, version, spec, failures, image=image))
         return key
 
     def kill(self, key: RunKey, grace_seconds: float = 10.0) -> None:

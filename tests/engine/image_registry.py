@@ -40,7 +40,7 @@ class Registry:
             "config": keep(json.dumps(config).encode(), CONFIG),
             "layers": [keep(gzip.compress(layer), LAYER)],
         }
-        keep(json.dumps(manifest).encode(), MANIFEST)
+        self.digest = keep(json.dumps(manifest).encode(), MANIFEST)["digest"]
         handler = _handler(blobs, json.dumps(manifest).encode(), status, login)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))

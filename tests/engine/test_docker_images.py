@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import busybox_tar
 from docker.api.client import APIClient
-from engine_bench import Bench, forever, key_of
+from engine_bench import IMAGE, Bench, forever, key_of
 from image_registry import Registry
 
 from cube.messages import Exited, Progress, Started
@@ -130,3 +130,34 @@ def test_a_credential_helper_that_is_missing(
     exited = failed_start(bench, registry.image("known:1"))
     assert "the credentials for its registry cannot be read" in exited.reason
     assert not exited.retry
+
+
+def test_every_start_is_told_which_bytes_it_runs(
+    bench: Bench, registry: Registry, docker_api: APIClient
+) -> None:
+    image = registry.image("known:1")
+    bench.run(forever(image=image))
+    pin = bench.next(Started).image
+    assert pin == f"{registry.host}/known@{registry.digest}"
+    (found,) = bench.list().found
+    assert found.image == pin
+    # Somebody gives the tag to other bytes: what is pinned goes on with the first.
+    docker_api.tag(IMAGE, f"{registry.host}/known", "1", force=True)
+    again = bench.run(forever(image=image), key_of("shop/web/2"), image=pin)
+    started = bench.next(Started, again)
+    assert started.image == pin
+    assert docker_api.inspect_container(started.handle)["Config"]["Image"] == pin
+    # Where they are not, they are pulled.
+    bench.engine.purge()
+    for name in (image, pin):
+        docker_api.remove_image(name, force=True)
+    assert bench.next(Started, bench.run(forever(image=image), image=pin)).image == pin
+    bench.engine.purge()
+    docker_api.remove_image(pin, force=True)
+
+
+def test_an_image_of_no_registry_is_what_the_node_has_of_it(bench: Bench) -> None:
+    started = bench.next(Started, bench.run(forever()))
+    assert started.image.startswith("sha256:")
+    other = bench.run(forever(), key_of("shop/web/2"), image="sha256:" + "0" * 64)
+    assert bench.next(Started, other).image == started.image

@@ -43,13 +43,19 @@ def processes(cluster: str, tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def make_containers(docker_api: APIClient, cluster: str) -> Iterator[Callable[[str], Bench]]:
+def make_containers(
+    docker_api: APIClient, cluster: str, tmp_path: Path
+) -> Iterator[Callable[[str], Bench]]:
     url = os.environ.get("DOCKER_HOST")
     benches: list[Bench] = []
 
     def make(node: str) -> Bench:
         info = NodeInfo(node, 0, 0, 0)
-        made = Bench(lambda emit: DockerEngine(cluster, info, emit, url=url, load_seconds=SECONDS))
+        made = Bench(
+            lambda emit: DockerEngine(
+                cluster, info, emit, state_dir=tmp_path, url=url, load_seconds=SECONDS
+            )
+        )
         benches.append(made)
         return made
 

@@ -183,6 +183,12 @@ def test_what_depends_waits_and_the_unhealthy_is_restarted(tmp_path, capsys, mon
                 return task
 
             assert web()["healthy"] is True
+            (found,) = [s for s in client.services("chain") if s["service"] == "web"]
+            (address,) = found["addresses"]
+            assert (address["host"], address["healthy"]) == ("127.0.0.1", True)
+            socket.create_connection((address["host"], address["port"]), 10).close()
+            told = cube("services", "chain").out
+            assert f"127.0.0.1:{address['port']}  80/tcp  chain/web/1  node-1  healthy" in told
             (file,) = (tmp_path / "state").rglob("health")
             file.unlink()
             until(client, lambda: web()["restart"] == 1)

@@ -6,11 +6,17 @@ import socket
 import time
 from contextlib import suppress
 
+import pytest
+
+from cube.backup import back_up, restore
+from cube.client import Client
 from cube.engine.process.engine import ProcessEngine
+from cube.hosting.failures import ClusterError
 from cube.hosting.worker_dir import WorkerDir
 from cube.remote.line import CONNECT_SECONDS
 from cube.serving import Listen
 from cube.spec import Constraint, JobSpec, TaskSpec
+from cube.state_dir import StateDir
 from cube.trust.contexts import first_contact
 from tests.hosting.hosts import alive, client_of, cluster, manager_at, worker_at
 from tests.waiting import wait
@@ -61,6 +67,49 @@ def test_manager_starts_again_and_finds_its_nodes(tmp_path) -> None:
         worker.stop()
 
 
+def test_manager_moves_with_a_backup_to_its_old_address(tmp_path) -> None:
+    """Its workers notice nothing; users' tokens hold."""
+    with manager_at(tmp_path / "old") as manager, client_of(manager) as client:
+        worker = worker_at(tmp_path / "one", manager, "one")
+        worker.start()
+        client.submit(shop(2))
+        wait(client, lambda: running(client) == 2)
+        before = {task["id"]: task["container"] for task in client.tasks()}
+        ann = client.create_token("ann")["token"]
+        back_up(manager.state, tmp_path / "backup.tar.gz", 0.0)
+        listens = [Listen(port=port) for port in manager.ports]
+    restore(StateDir(tmp_path / "new"), tmp_path / "backup.tar.gz", 0.0)
+    moved = manager_at(tmp_path / "new", listen=listens[0], listen_nodes=listens[1])
+    with moved, client_of(moved) as client:
+        wait(client, lambda: alive(client) == {"one"})
+        assert {task["id"]: task["container"] for task in client.tasks()} == before
+        assert client.recovery()["unknown"] == []
+        with Client(moved.url, ann, moved.state.certificate_path.read_text()) as known:
+            assert len(known.nodes()) == 1
+        worker.stop()
+
+
+def test_manager_moves_with_a_backup_to_another_address(tmp_path) -> None:
+    """Its ports are others too. Its workers are told once, and need no token."""
+    with manager_at(tmp_path / "old") as manager, client_of(manager) as client:
+        with worker_at(tmp_path / "one", manager, "one"):
+            wait(client, lambda: alive(client) == {"one"})
+        back_up(manager.state, tmp_path / "backup.tar.gz", 0.0)
+    restore(StateDir(tmp_path / "new"), tmp_path / "backup.tar.gz", 0.0)
+    moved = manager_at(tmp_path / "new", listen=Listen("127.0.0.2", 0))
+    with moved, client_of(moved) as client:
+        url = moved.url
+        assert "127.0.0.2" in url
+        with worker_at(tmp_path / "one", None, "one", join=url) as worker:
+            assert worker.warning == ""
+            wait(client, lambda: alive(client) == {"one"})
+        with worker_at(tmp_path / "one", None, "one"):
+            client.submit(shop(1))
+            wait(client, lambda: running(client) == 1)
+    with worker_at(tmp_path / "one", None, "one", join=url) as worker:  # the manager is away
+        assert "It goes on trying" in worker.warning
+
+
 def test_worker_goes_on_with_the_engine_of_its_last_start(tmp_path) -> None:
     with manager_at(tmp_path / "manager") as manager:
         with worker_at(tmp_path / "one", manager, "one", engine="process") as worker:
@@ -69,6 +118,32 @@ def test_worker_goes_on_with_the_engine_of_its_last_start(tmp_path) -> None:
             assert isinstance(worker.engine, ProcessEngine)
             worker.engine.purge()
     assert WorkerDir(tmp_path / "two").kind() == "docker"
+
+
+def test_what_is_in_the_way_of_a_start(tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for place in ({"listen": Listen(port=port)}, {"listen_nodes": Listen(port=port)}):
+            with pytest.raises(ClusterError, match=f"{port}: Address already in use") as caught:
+                manager_at(tmp_path / "manager", **place).start()
+            assert caught.value.exit_code == 6
+            assert not (tmp_path / "manager" / "store.sqlite").exists()
+        with manager_at(tmp_path / "manager") as manager:
+            with pytest.raises(ClusterError, match="in use") as caught:
+                manager_at(tmp_path / "manager").start()
+            assert caught.value.exit_code == 6
+            worker = worker_at(tmp_path / "one", manager, "one", listen=Listen(port=port))
+            with pytest.raises(ClusterError, match=f"{port}: Address already in use") as caught:
+                worker.start()
+            assert caught.value.exit_code == 6
+            place = {"engine": "docker", "docker_url": f"unix://{tmp_path}/none.sock"}
+            with pytest.raises(ClusterError, match="Docker") as caught:
+                worker_at(tmp_path / "one", manager, "one", **place).start()
+            assert caught.value.exit_code == 1
+            with worker_at(tmp_path / "one", manager, "one"):
+                with pytest.raises(ClusterError, match="Another Cube runs here") as caught:
+                    worker_at(tmp_path / "one", manager, "one").start()
+                assert caught.value.exit_code == 6
 
 
 def test_worker_that_answers_nothing_delays_nobody(tmp_path) -> None:

@@ -297,6 +297,19 @@ def test_run_is_told_the_number_that_it_starts_with_when_it_must_start_anew() ->
     assert wanted.restart == 5
 
 
+def test_end_that_its_worker_has_not_judged_is_not_said_to_be_counted() -> None:
+    """A worker that was restarted tells what it finds before it knows what is wanted."""
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    found = Fact(task.uid, 1, 0, Phase.ENDED, 1)
+    (wanted,) = assigns(d.report("node-1", found, life=2))["node-1"].tasks
+    assert wanted.counted == -1
+    judged = replace(found, charged=True, retry_at=d.now + 5.0, failures=(d.now,))
+    d.report("node-1", judged, life=2, whole=False)
+    (wanted,) = assigns(d.report("node-1", found, life=3))["node-1"].tasks
+    assert (wanted.counted, wanted.failures) == (0, (d.now,))
+
+
 def test_report_of_another_cluster_is_not_answered() -> None:
     d = Driver(nodes=0)
     foreign = Report("node-9", "other", 1, 1, d.now, True, None, (), NodeInfo("node-9", 1, 1, 1))

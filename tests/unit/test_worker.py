@@ -77,6 +77,23 @@ def test_wanted_task_is_run_and_its_start_reported() -> None:
     assert driver.tell(Started(key, "abc"), 3.0) == [Send(MANAGER, report)]
 
 
+def test_image_that_was_told_is_run_and_what_runs_is_told() -> None:
+    driver = started()
+    key = RunKey(UID, 1, 0)
+    run = Run(key, 1, SPEC, image="web@sha256:aa")
+    assert driver.tell(assign(replace(WANTED, image="web@sha256:aa"))) == [Send(ENGINE, run)]
+    (report,) = reports(driver.tell(Started(key, "abc", image="web@sha256:aa"), 3.0))
+    assert report.facts == (fact(Phase.RUNNING, handle="abc", image="web@sha256:aa"),)
+
+
+def test_image_of_an_adopted_container_is_told() -> None:
+    driver = Driver()
+    driver.tell(Wake(1))
+    found = Found(RunKey(UID, 1, 0), True, size=SIZE, image="sha256:bb")
+    (report,) = reports(driver.tell(Listed((found,), INFO)))
+    assert report.facts[0].image == "sha256:bb"
+
+
 def test_same_assignment_again_changes_nothing() -> None:
     driver = running()
     assert driver.tell(assign(WANTED, answers=(1, 2))) == []

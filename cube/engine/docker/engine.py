@@ -13,7 +13,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from urllib.parse import quote
 
 from docker.errors import APIError
 
@@ -36,11 +39,12 @@ from cube.engine.docker.ledger import Ledger
 from cube.engine.docker.logs import newest, read
 from cube.engine.docker.names import container_name, label_filter
 from cube.engine.docker.networks import remove_unused_network
+from cube.engine.docker.pulled import SWEEP_SECONDS, PulledImages
 from cube.engine.docker.purge import purge, remove_container
 from cube.engine.docker.start import Starter
 from cube.engine.health import HealthChecks
 from cube.engine.load import LOAD_SECONDS, Meter, Usage, container_usage
-from cube.engine.machine import Machine
+from cube.engine.machine import Machine, disk_share
 from cube.engine.pool import Pool
 from cube.engine.session import Session, Wish
 from cube.messages import (
@@ -70,6 +74,7 @@ class DockerEngine:
         info: NodeInfo,
         emit: Emit,
         *,
+        state_dir: Path,
         share: Share = WHOLE,
         url: str | None = None,
         load_seconds: float = LOAD_SECONDS,
@@ -92,13 +97,16 @@ class DockerEngine:
             emit=emit,
             submit=self._submit,
         )
-        usage = self._usage if is_local(url) else lambda: None
-        machine = Machine(root_of(self._api), shared=share.parts > 1).use if is_local(url) else None
+        root = root_of(self._api) if is_local(url) else ""
+        usage = self._usage if root else lambda: None
+        machine = Machine(root, shared=share.parts > 1).use if root else None
         self._meter = Meter(self._pool, emit, usage, load_seconds, machine)
         self._pulling: dict[RunKey, Run] = {}
         self._down = False
         self._down_lock = threading.Lock()
-        self._pulls = Pulls(self._streams, f"docker-{self._node}")
+        file = state_dir / "docker" / quote(cluster, safe="") / f"{quote(self._node, safe='')}.json"
+        self._pulled_images = PulledImages(self._api, file, partial(disk_share, root))
+        self._pulls = Pulls(self._streams, f"docker-{self._node}", self._pulled_images)
         self._watch = Watch(
             url,
             (self._api, self._streams),
@@ -109,6 +117,7 @@ class DockerEngine:
             on_back=lambda restarted: self._submit(Pool.ALONE, partial(self._back, restarted)),
         )
         self._submit(Pool.ALONE, self._reconcile, RECONCILE_SECONDS)
+        self._submit(self._pulled_images, self._sweep, SWEEP_SECONDS)
 
     def handle(self, message: Order) -> None:
         """Carry out an order. Never blocks."""
@@ -173,14 +182,19 @@ class DockerEngine:
             return
         if self._settled(run):
             return
-        if spec.pull_policy != "always" and has_image(self._api, spec.image):
+        if run.image and has_image(self._api, run.image):
+            self._start(run)
+            return
+        if spec.pull_policy == "never" or "@" not in run.image:
+            run = replace(run, image="")  # other bytes cannot be had here
+        if not run.image and spec.pull_policy != "always" and has_image(self._api, spec.image):
             self._start(run)
         elif spec.pull_policy == "never":
             self._ledger.unstarted(key, absent_failure(spec.image))
         else:
             self._pulling[key] = run
             self._pulls.request(
-                spec.image,
+                run.image or spec.image,
                 lambda text: self._emit(Progress(key, text)),
                 lambda failure: self._submit(key, partial(self._pulled, run, failure)),
             )
@@ -260,6 +274,10 @@ class DockerEngine:
     def _reconcile(self) -> None:
         self._submit(Pool.ALONE, self._reconcile, RECONCILE_SECONDS)
         self._ledger.reconcile()
+
+    def _sweep(self) -> None:
+        self._submit(self._pulled_images, self._sweep, SWEEP_SECONDS)
+        self._pulled_images.sweep()
 
     # --- the engine itself ---------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from cube.engine.docker.errors import (
     text_of,
     unreachable_reason,
 )
+from cube.engine.docker.pulled import PulledImages
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,10 @@ def absent_failure(image: str) -> Failure:
 class Pulls:
     """The pulls that are under way, by image."""
 
-    def __init__(self, api: APIClient, name: str) -> None:
-        """`api` must not time out while a pull is silent."""
+    def __init__(self, api: APIClient, name: str, pulled: PulledImages) -> None:
+        """`api` must not time out while a pull is silent. `pulled` is told of what is new."""
         self._api = api
+        self._pulled = pulled
         self._name = name
         self._changed = threading.Condition()
         self._waiters: dict[str, list[tuple[OnProgress, OnDone]]] = {}
@@ -113,9 +115,13 @@ class Pulls:
     def _pull(self, image: str) -> Failure | None:
         self._tell(image, f"pulling {image}")
         try:
+            was_here = has_image(self._api, image)
             self._api.reload_config()  # somebody may have logged in since
             lines: Iterator[dict[str, Any]] = self._api.pull(image, stream=True, decode=True)
-            return self._follow(image, lines)
+            failure = self._follow(image, lines)
+            if failure is None and not was_here:
+                self._pulled.add(image)
+            return failure
         except APIError as error:
             return pull_failure(image, text_of(error), error.status_code)
         except UNREACHABLE as error:

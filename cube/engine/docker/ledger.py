@@ -6,6 +6,7 @@ or by the slow comparison that backs them up. Starts and removes nothing that wa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from docker.api.client import APIClient
@@ -19,6 +20,7 @@ from cube.engine.docker.events import Event
 from cube.engine.docker.kills import Kills, Submit
 from cube.engine.docker.names import key_of
 from cube.engine.docker.networks import remove_unused_networks
+from cube.engine.docker.pins import image_of
 from cube.engine.docker.purge import remove_container
 from cube.messages import Exited, Found, Health, Kill, Listed, NodeInfo, RunKey, Started
 
@@ -68,7 +70,8 @@ class Ledger:
         self._told.pop(key, None)
         self._running[key] = container["Id"]
         self._checks.watch(key, container)
-        self._emit(Started(key, look.handle(container), look.ports(container)))
+        image = image_of(self._api, container)
+        self._emit(Started(key, look.handle(container), look.ports(container), image))
 
     def ended(self, exited: Exited) -> None:
         """It does not run: tell."""
@@ -179,7 +182,8 @@ class Ledger:
                 running[key] = container["Id"]
                 self._checks.watch(key, container)
                 verdict = self._checks.verdict(key, container)
-                found.append(look.found(container, key, verdict=verdict))
+                listed = look.found(container, key, verdict=verdict)
+                found.append(replace(listed, image=image_of(self._api, container)))
             else:
                 self._checks.forget(key)
                 cut = restarted and key in self._running

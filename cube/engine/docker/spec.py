@@ -34,7 +34,7 @@ def create_arguments(
     networks: Any = {network: alias}  # the stubs take it for one endpoint
     environment = {**dict(spec.environment), **task_environment(run.key, node)}
     return {
-        "image": spec.image,
+        "image": run.image or spec.image,
         "name": container_name(cluster, run.key),
         "command": _words(spec.command),
         "entrypoint": _words(spec.entrypoint),
