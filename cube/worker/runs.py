@@ -48,7 +48,7 @@ class Held:
     gpu_milli: int = 0
     on_disconnect: str = "keep"
     grace_seconds: float = 10.0
-    version: int = 0  # what a found container was made from, as is the spec
+    version: int = 0  # what it is made from, as is the spec
     spec: TaskSpec | None = None
     strange: bool = False  # the manager does not know it: tell what it was made from
     leftovers: set[int] = field(default_factory=set)  # earlier runs whose containers still lie here
@@ -81,6 +81,7 @@ class Held:
         """
         news = self.wanted is None or self.wanted.spec is not wanted.spec
         self.wanted = wanted
+        self.version, self.spec = wanted.version, wanted.spec
         self.on_disconnect = wanted.spec.on_disconnect
         self.grace_seconds = wanted.spec.stop_grace_seconds
         if wanted.failures:

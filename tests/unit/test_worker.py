@@ -135,6 +135,13 @@ def test_kept_container_is_left_alone() -> None:
     assert driver.tell(assign(number=2, keep=((UID, 1),))) == []
 
 
+def test_container_that_the_manager_forgot_tells_what_it_was_made_from() -> None:
+    driver = running()  # started by this very worker, not found
+    driver.tell(assign(number=2, keep=((UID, 1),)))
+    (report,) = (r for r in reports(driver.tell(Tick(), 7.0)) if r.whole)
+    assert [(f.version, f.spec) for f in report.facts] == [(WANTED.version, WANTED.spec)]
+
+
 def test_task_waits_for_the_end_of_a_later_attempt_that_is_kept_or_on_its_way_out() -> None:
     """A restored store may ask for an attempt that has been followed by others."""
     key = RunKey(UID, 3, 0)
