@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def back_up(state: StateDir, archive: Path, now: float) -> Backup:
         raise BackupError(f"{archive} is there already.\nGive the backup another name.", 6)
     with _explained(archive), _beside(archive) as room:
         with opened(state.store_path) as store:
-            copy(store, room / STORE)
+            _copy(store, room / STORE, archive)
         for name in IDENTITY:
             if (state.path / name).exists():
                 shutil.copyfile(state.path / name, room / name)
@@ -134,6 +135,18 @@ def is_archive(path: Path) -> bool:
     """Does the file look like one, rather than like a store?"""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
+
+
+def _copy(store: sqlite3.Connection, target: Path, archive: Path) -> None:
+    """What fails for want of room is no fault of the store."""
+    try:
+        copy(store, target)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_FULL":
+            raise
+        raise BackupError(
+            f"cannot write {archive}: the disk is full.\nFree some space, or name another place."
+        ) from error
 
 
 def _pack(room: Path, names: list[str], manifest: dict[str, Any], target: Path) -> None:

@@ -58,9 +58,21 @@ class NoManager(ClientError):
 
     exit_code = 8
 
-    def __init__(self, text: str, remedy: str = "Start one with: cube dev") -> None:
+    def __init__(
+        self, text: str, remedy: str = "Start one with: cube dev, or cube manager"
+    ) -> None:
         super().__init__(text)
         self.remedy = remedy
+
+
+class Distrusted(ClientError):
+    """Somebody else answers, or the manager under a name that it is not sure of."""
+
+    exit_code = 7
+    remedy = (
+        "If it is the manager: take CUBE_CA from `cube token create` anew, call it by a name or"
+        " address that it was started with (--advertise), and compare both clocks."
+    )
 
 
 class ApiProblem(ClientError):
@@ -371,16 +383,20 @@ class Client:
         try:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            if (why := _distrust(error)) is not None:
+                raise Distrusted(
+                    f"{self.address} is not the manager that is trusted: {why}."
+                ) from None
             raise NoManager(f"No manager answers at {self.address}.") from error
         except httpx2.TimeoutException as error:
             raise NoManager(
                 f"The manager at {self.address} did not answer in time.",
-                "Look at the terminal where `cube dev` runs, and try again.",
+                "Look at what it says where it runs, and try again.",
             ) from error
         except httpx2.TransportError as error:
             raise NoManager(
                 f"The connection to the manager at {self.address} broke.",
-                "It was probably stopped. Start it again with: cube dev",
+                "It was probably stopped. Start it again with: cube dev, or cube manager",
             ) from error
 
 
@@ -422,6 +438,13 @@ def _trusting(authority: str) -> ssl.SSLContext:
     if authority:
         context.load_verify_locations(cadata=authority)
     return context
+
+
+def _distrust(error: BaseException | None) -> str | None:
+    """Why TLS does not believe the other side; None if that is not what went wrong."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return None if error is None else error.verify_message
 
 
 def new_request_id() -> str:

@@ -380,7 +380,7 @@ class Wanted:
     restart: int = 0  # restarts of this attempt that the manager knows of
     failures: tuple[float, ...] = ()  # when charged failures were seen (manager's clock)
     gpus: tuple[int, ...] = ()  # the device numbers that it may use
-    counted: int = -1  # the newest run whose end the manager has seen: `failures` counts it
+    counted: int = -1  # the newest run whose judged end the manager has seen: in `failures`
     image: str = ""  # what the spec's image stands for, once that is known
 
 

@@ -22,7 +22,7 @@ from cube.api.gate import STATUS
 from cube.api.known import KnownAccess
 from cube.api.problems import Problem
 from cube.messages import Enrol
-from cube.remote.versions import mismatch
+from cube.remote.versions import MACHINES_PORT, mismatch
 from cube.trust import Authority, TrustError, key_print
 from cube.trust.certificates import MAX_REQUEST_BYTES, pem, requested_key
 from cube.views import JoinedView
@@ -68,8 +68,12 @@ def joining_routes(backend: Backend, known: KnownAccess, trust: Trust) -> APIRou
 
     @router.get("/v1/authority", response_class=PlainTextResponse)
     async def authority() -> PlainTextResponse:
-        """The certificate behind all others; needs no token, and is no secret."""
-        return PlainTextResponse(trust.authority.pem, media_type="application/x-pem-file")
+        """The certificate behind all others; needs no token, and is no secret.
+
+        A header says where the manager speaks with nodes.
+        """
+        where = {MACHINES_PORT: str(trust.machines_port)}
+        return PlainTextResponse(trust.authority.pem, 200, where, "application/x-pem-file")
 
     @router.post("/v1/join", response_model=JoinedView, responses={204: {}})
     def join(body: JoinBody, cube_version: Annotated[str, Header()] = "") -> Response:

@@ -27,7 +27,7 @@ DENIED_REMEDY = (
     "CUBE_TOKEN must hold a token of `cube token create`, or what the file `token` in the manager's"
     " state directory holds"
 )
-ADDRESS_REMEDY = "CUBE_ADDR names it: correct that, or start one there with `cube dev --listen`"
+_LOOPBACK = ("127.", "localhost", "[::1]")  # nothing else is served without TLS
 
 state_dir_option = click.option(
     "--state-dir",
@@ -63,8 +63,8 @@ def look_for_manager(state_dir: Path) -> Manager | None:
     except StateDirError as error:
         raise state_failure(error, ExitCode.NOT_ALLOWED) from None
     if "//" not in address:
-        scheme = "https" if "CUBE_CA" in os.environ else "http"
-        address = f"{scheme}://{address}"
+        plain = "CUBE_CA" not in os.environ and address.startswith(_LOOPBACK)
+        address = f"http{'' if plain else 's'}://{address}"
     if not (token.isascii() and token.isprintable()):
         what = "the token has characters that no token has"
         raise Failure(what, remedy=DENIED_REMEDY, code=ExitCode.NOT_ALLOWED)
@@ -102,7 +102,7 @@ def client_failure(error: ClientError) -> Failure:
     if denied and "CUBE_TOKEN" in os.environ:
         remedy = DENIED_REMEDY
     if error.exit_code == ExitCode.NO_MANAGER and "CUBE_ADDR" in os.environ:
-        remedy = ADDRESS_REMEDY
+        remedy = trusting.ADDRESS_REMEDY
     return Failure(str(error).rstrip("."), remedy=remedy, code=error.exit_code)
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cube.hosting.manager import ManagerPlace
 
 LISTEN = "127.0.0.1:7460"
-FIRST_JOIN, FIRST_JOIN_SECONDS = "first-join", 86_400.0
 
 OPTIONS = (
     click.option(
@@ -78,6 +77,8 @@ def install(context: click.Context, /, state_dir: Path, show: bool, **chosen: An
 
     Options are as without `install`. Prints the line with which other machines join.
     """
+    from cube.hosting.manager import FIRST_TOKEN, FIRST_TOKEN_SECONDS
+
     path = state_dir.absolute()
     _place(path, **chosen)
     words = units.words(context, "--state-dir", then=("--state-dir", str(path)))
@@ -87,7 +88,7 @@ def install(context: click.Context, /, state_dir: Path, show: bool, **chosen: An
             if any(token["scope"] == "join" for token in client.tokens()):
                 _greet(client_address, "", path)
             else:
-                made = client.create_token(FIRST_JOIN, "join", FIRST_JOIN_SECONDS)
+                made = client.create_token(FIRST_TOKEN, "join", FIRST_TOKEN_SECONDS)
                 _greet(client_address, made["token"], path, " install")
 
 

@@ -15,6 +15,7 @@ from cube.cli.exits import ExitCode, Failure
 from cube.state_dir import StateDir
 
 FINGERPRINT = "sha256:"
+ADDRESS_REMEDY = "CUBE_ADDR names it: correct that, or start one there with --listen"
 REMEDY = "`cube token create` prints what to set, on a machine that knows the manager"
 
 
@@ -55,9 +56,10 @@ def _asked(address: str, wanted: str) -> str:
     try:
         found = line.call("GET", "/v1/authority").decode("ascii", "replace")
     except Unreachable as error:
-        raise Failure(f"no manager answers: {error}", code=ExitCode.NO_MANAGER) from None
+        what = f"no manager answers: {error}"
+        raise Failure(what, remedy=ADDRESS_REMEDY, code=ExitCode.NO_MANAGER) from None
     except Refused as error:
-        raise Failure(str(error), remedy=error.remedy, code=ExitCode.ERROR) from None
+        raise Failure(str(error), remedy=error.remedy or ADDRESS_REMEDY) from None
     finally:
         line.close()
     try:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,6 +114,22 @@ def check() -> None:
 
     try:
         units.check_systemd()
+    except units.UnitError as error:
+        raise _failure(error) from None
+
+
+@contextmanager
+def paused(kind: Kind) -> Iterator[None]:
+    """Within, the unit does not run if there is one; it does again if something fails.
+
+    Raises:
+        Failure: it cannot be stopped.
+    """
+    from cube.hosting import units
+
+    try:
+        with units.paused(kind):
+            yield
     except units.UnitError as error:
         raise _failure(error) from None
 

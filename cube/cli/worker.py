@@ -114,7 +114,8 @@ def install(context: click.Context, /, show: bool, **chosen: Any) -> None:
         units.check()
         host = WorkerHost(place)
         try:
-            host.join()
+            with units.paused("worker"):
+                host.join()
         except ClusterError as error:
             raise cluster_failure(error) from None
         note(f"this machine is the node {host.node}")

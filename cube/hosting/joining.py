@@ -14,6 +14,7 @@ from cube.hosting.addresses import machine_name
 from cube.hosting.failures import ClusterError
 from cube.hosting.worker_dir import JoinError, ManagerAt, WorkerDir
 from cube.remote.line import Line, Refused, Unreachable
+from cube.remote.versions import MACHINES_PORT
 from cube.trust import Identity, Joining, JoinToken, TrustError, party_of
 from cube.trust.certificates import new_key, request
 from cube.trust.contexts import first_contact, node_to_manager, to_manager
@@ -77,9 +78,25 @@ def become(directory: WorkerDir, url: str, token: str, name: str) -> Membership:
         text = "This machine has not joined that cluster.\nGive the token too: --token TOKEN."
         raise JoinError(text, 2)
     if not at.machines_port:
-        at = replace(at, machines_port=known.machines_port if known else at.port + 1)
+        at, warning = _moved(at, known, identity.authority)
     directory.write_manager(at)
     return Membership(node, party.cluster, at, identity, warning)
+
+
+def _moved(
+    at: ManagerAt, known: ManagerAt | None, authority: x509.Certificate
+) -> tuple[ManagerAt, str]:
+    """Where the manager that we trust speaks with nodes now; a guess, with why, if it is away."""
+    try:
+        with (
+            closing(Line(at.users, to_manager(authority))) as line,
+            line.ask("GET", "/v1/authority") as response,
+        ):
+            return replace(at, machines_port=int(response.headers[MACHINES_PORT])), ""
+    except (Refused, Unreachable) as error:
+        same = known is not None and replace(known, machines_port=0) == at
+        port = known.machines_port if known is not None and same else at.port + 1
+        return replace(at, machines_port=port), f"{error} It goes on trying."
 
 
 def ask(directory: WorkerDir, url: str, token: str, name: str) -> float:
@@ -100,11 +117,13 @@ def ask(directory: WorkerDir, url: str, token: str, name: str) -> float:
     if token:
         authority, skew = _pinned(at, JoinToken.parse(token))
         key = new_key() if kept is None else kept.key
-        _request(at, authority, name or machine_name(), request(key, name), token, ask=True)
+        node = name or directory.name() or machine_name()
+        _request(at, authority, node, request(key, node), token, ask=True)
         return skew
     assert kept is not None
     context = node_to_manager(directory.identity_path, kept.authority)
-    at = at if at.machines_port else replace(at, machines_port=at.port + 1)
+    if not at.machines_port:
+        at, _ = _moved(at, known, kept.authority)
     with closing(Line(at.machines, context, None, kept.secret)) as line:
         line.call("GET", f"/v1/nodes/{directory.name()}")
         return line.skew_seconds

@@ -6,6 +6,7 @@ join. Runs no tasks: that is for workers, of which one may run beside it.
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from contextlib import ExitStack
@@ -113,11 +114,11 @@ class ManagerHost:
         known = store.load().meta
         self.cluster = known.get("cluster", self.state.cluster_id)
         self.revision = int(known.get("revision", "0"))
-        users, nodes = place.listen.bind(), None
+        users = place.listen.bind()
         closing.callback(users.close)
         nodes = place.for_nodes.bind("--listen-nodes")
         closing.callback(nodes.close)
-        self._authority = authority = self._identify()
+        self._authority = self._identify()
         recorder = None
         if place.record is not None:
             recorder = Recorder(place.record)
@@ -125,18 +126,26 @@ class ManagerHost:
         self.world = World(recorder=recorder)
         closing.callback(self.world.stop)
         self._start_cores(store)
-        bell = Bell()
-        self.world.on_saved(bell.ring)
-        trust = Trust(self.cluster, authority, nodes.getsockname()[1])
-        path, ca = self.state.manager_path, authority.certificate
+        self._serve(store, users, nodes)
+        self.state.write_address(self.url)
+        closing.callback(self.state.remove_address)
+        closing.callback(Renewing(lambda: self.renew(time.time())).close)
+        if place.invite and "cluster" not in known:
+            self.first_join = self._first_token()
+
+    def _serve(self, store: SqliteStore, users: socket.socket, nodes: socket.socket) -> None:
+        """Speak with nodes, then with users."""
+        path, ca, closing = self.state.manager_path, self._authority.certificate, self._open
         to_users, to_machines = users_listener(path), machines_listener(path, ca)
         to_workers = manager_to_node(path, ca)
         self._contexts = (to_users, to_machines, to_workers)
+        bell = Bell()
+        self.world.on_saved(bell.ring)
         workers = Workers(self.world, self.cluster, to_workers)
         closing.callback(workers.close)
         self.backend = Backend(self.world, store, workers, bell)
         access = KnownAccess(self.backend, lambda word: workers.keep_only(word.node_keys))
-        self.token = self.state.make_token()
+        trust = Trust(self.cluster, self._authority, nodes.getsockname()[1])
         machines = ServerThread(
             Machines(self.world, access, workers, trust).app(),
             nodes,
@@ -146,19 +155,14 @@ class ManagerHost:
         )
         machines.start()
         closing.callback(machines.stop)
-        app = make_app(self.backend, self.token, access, trust)
-        server = ServerThread(app, users, to_users)
+        self.token = self.state.make_token()
+        server = ServerThread(make_app(self.backend, self.token, access, trust), users, to_users)
         server.start()
         closing.callback(server.stop)
         closing.callback(bell.close)
         self.ports = (server.port, machines.port)
-        host = place.advertise or outward(place.listen) or "127.0.0.1"
+        host = self.place.advertise or outward(self.place.listen) or "127.0.0.1"
         self.url = f"https://{host_port(host, server.port)}"
-        self.state.write_address(self.url)
-        closing.callback(self.state.remove_address)
-        closing.callback(Renewing(lambda: self.renew(time.time())).close)
-        if place.invite and "cluster" not in known:
-            self.first_join = self._first_token(authority)
 
     def renew(self, now: float) -> None:
         """Have a new certificate if the present one is due.
@@ -187,9 +191,9 @@ class ManagerHost:
         options = ManagerOptions(policy=policy)
         self.world.start_core(MANAGER, lambda life: Manager(cluster, store.load(), options), store)
 
-    def _first_token(self, authority: Authority) -> str:
+    def _first_token(self) -> str:
         """A join token that is good for a day."""
-        made = JoinToken.make(authority.fingerprint)
+        made = JoinToken.make(self._authority.fingerprint)
         create = partial(CreateToken, uuid.uuid4().hex, FIRST_TOKEN, "join", digest(made.secret))
         self.backend.request(lambda edge: create(edge, FIRST_TOKEN_SECONDS))
         return made.text()

@@ -10,7 +10,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -97,6 +98,24 @@ def install(kind: Kind, text: str, units: Path = UNITS) -> None:
     _systemctl("daemon-reload")
     _systemctl("enable", unit_name(kind))
     _systemctl("restart", unit_name(kind))
+
+
+@contextmanager
+def paused(kind: Kind, units: Path = UNITS) -> Iterator[None]:
+    """Stop the unit if there is one; it runs again if what is done meanwhile fails.
+
+    Raises:
+        UnitError: systemd does not stop it.
+    """
+    is_installed = (units / unit_name(kind)).exists()
+    if is_installed:
+        _systemctl("stop", unit_name(kind))
+    try:
+        yield
+    except BaseException:
+        if is_installed:
+            _systemctl("start", unit_name(kind))
+        raise
 
 
 def uninstall(kind: Kind, units: Path = UNITS) -> list[str]:

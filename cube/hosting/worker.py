@@ -41,6 +41,7 @@ log = logging.getLogger("cube")
 
 PORT = 7462
 IDLE_SECONDS = 120
+REFUSED_SECONDS = 15.0  # between reports of a node that the manager does not know
 SKEW_SECONDS = 120.0  # beyond, people are misled by times that they compare
 SIMULATED_SIZE = (4000, 8192, 65536)
 
@@ -180,7 +181,8 @@ class WorkerHost:
         return Line(self._at.machines, context, check, self._secret)
 
     def _start_courier(self, context: ssl.SSLContext) -> None:
-        courier = Courier("the manager", _Reporting(self.node, self._line(context)), _is_whole)
+        way = _Reporting(self.node, self._line(context))
+        courier = Courier("the manager", way, _is_whole, REFUSED_SECONDS)
 
         def carry(message: Any) -> None:
             self._told.see(message)

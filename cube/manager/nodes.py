@@ -38,7 +38,8 @@ class Nodes:
         self._reports_per_second = reports_per_second
         self.strangers = Strangers(ledger)
         self.entries: dict[str, Entry] = {}
-        self.cut_off = False  # most nodes are silent: it may be us
+        self.cut_off = False  # most nodes are silent, one for a grace: it may be us
+        self._most_silent = False
         self._number = 0
         self._answers: dict[str, None] = {}  # nodes that are to be told now
         self._owed: dict[str, float] = {}  # nodes that may be told later, with the time
@@ -62,7 +63,7 @@ class Nodes:
         """Judge silence."""
         now, granted = self._ledger.now, self.grants
         patience = SUSPECT_INTERVALS * granted.interval
-        known, silent, overdue = 0, 0, []
+        known, silent, overdue, quiet = 0, 0, [], []
         for entry in self.entries.values():
             silence = now - entry.heard
             counts = not self._is_drained(entry.name)
@@ -80,6 +81,7 @@ class Nodes:
             known += counts
             if silence > patience:
                 silent += counts
+                quiet.append(entry)
                 if not counts:
                     mark("drained-node-silent")
                 if silence > max(entry.patience, granted.grace):
@@ -87,9 +89,15 @@ class Nodes:
                 elif silence > granted.grace:
                     mark("manager-waits-patience")
         # So many at once: it must be us who are cut off, and moving their tasks would double them.
-        self.cut_off = bool(overdue) and known >= 3 and silent > known / 2
+        were_most_silent = self._most_silent
+        self._most_silent = known >= 3 and silent > known / 2
+        self.cut_off = self._most_silent and bool(overdue)
         if self.cut_off:
             mark("manager-cut-off")
+        elif were_most_silent and not self._most_silent:
+            # They come back one after the other: none is lost for being the last.
+            for entry in quiet:
+                entry.patience = now - entry.heard + granted.grace
         else:
             for entry in overdue:
                 self.lose(entry, f"silent for {now - entry.heard:.0f} s")
@@ -415,6 +423,7 @@ def _wanted(task: Task, image: str) -> Wanted:
         0 if task.phase < 0 else task.restart + 1,
         task.failures,
         task.gpus,
-        task.restart if task.phase == Phase.ENDED else task.restart - 1,
+        # An end that its worker had not judged yet is in no failures.
+        task.restart if task.phase == Phase.ENDED and task.retry_at else task.restart - 1,
         image,
     )

@@ -18,7 +18,6 @@ from cube.remote.line import Refused, Unreachable
 log = logging.getLogger("cube")
 
 WAITING = 64  # messages at most; beyond, the oldest is lost
-REFUSED_SECONDS = 15.0  # between tries where we are refused
 CLOSE_SECONDS = 1.0
 
 
@@ -38,16 +37,24 @@ class Way(Protocol):
 
 
 class Courier:
-    """Takes messages to one other machine, from `start` until `close`."""
+    """Takes messages to one other machine until it is closed."""
 
-    def __init__(self, whom: str, way: Way, supersedes: Callable[[Any], bool]) -> None:
+    def __init__(
+        self,
+        whom: str,
+        way: Way,
+        supersedes: Callable[[Any], bool],
+        rest_seconds: float = 0.0,
+    ) -> None:
         """Made for one receiver.
 
         Args:
             whom: the receiver, for the log.
             way: leads there.
             supersedes: does a message say all that those before it said?
+            rest_seconds: between tries where somebody refused us for good.
         """
+        self._rest_seconds = rest_seconds
         self._whom = whom
         self._way = way
         self._supersedes = supersedes
@@ -85,7 +92,8 @@ class Courier:
                 self._fails(f"{error}", "")
             except Refused as error:
                 self._fails(str(error), error.remedy)
-                self._rest()
+                if error.lasts:
+                    self._rest()
             except Exception:
                 log.exception("%s could not be told a %s", self._whom, type(message).__name__)
         self._way.close()
@@ -99,7 +107,7 @@ class Courier:
     def _rest(self) -> None:
         """Whoever refuses us will do so again: ask slowly."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, REFUSED_SECONDS)
+            self._changed.wait_for(lambda: self._closed, self._rest_seconds)
 
     def _works(self) -> None:
         if self._trouble:

@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
+from functools import partial
 from typing import TypeVar
 
 from cube import __version__
+from cube.keepalive import stay
 from cube.remote.versions import HEADER, mismatch
 from cube.trust import TrustError
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
-KEEP_ALIVE = (  # 15 s of silence, then three questions 5 s apart
-    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", None), 15),
-    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPINTVL", None), 5),
-    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPCNT", None), 3),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-)
+RESTED_SECONDS = 60.0  # half as long as servers keep connections at rest
 _NOT_YET, _OVER = 9, 10  # OpenSSL's numbers for certificates whose time is not now
 _OTHER_HOST = (62, 64)
+DISTRUST = 495  # as nginx has it: not an answer, but our own refusal of whoever answers
+_LASTING = (401, 403, 426, DISTRUST)
 
 T = TypeVar("T")
+Response = http.client.HTTPResponse
 Check = Callable[[ssl.SSLSocket], None]
 
 
@@ -47,6 +46,11 @@ class Refused(Exception):
         super().__init__(text)
         self.status = status
         self.remedy = remedy
+
+    @property
+    def lasts(self) -> bool:
+        """Will it be refused again, until somebody does something about it?"""
+        return self.status in _LASTING
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Line:
         if secret:
             self._headers["Authorization"] = f"Bearer {secret}"
         self._open: http.client.HTTPSConnection | None = None
+        self._used = 0.0  # when its newest answer was read
         self.skew_seconds = 0.0  # our clock against theirs, at the newest answer
 
     def call(self, method: str, path: str, body: str | bytes | None = None) -> bytes:
@@ -98,17 +103,34 @@ class Line:
         with self.ask(method, path, body) as response:
             return self._reading(response.read)
 
+    def tell(self, path: str, body: bytes, seconds: float) -> None:
+        """Post it once: it never arrives twice. The answer may take so many seconds.
+
+        Raises:
+            Unreachable: nobody answered; it may have arrived.
+            Refused: whoever answered said no, or is not whom we want.
+        """
+        if self._open is not None and time.monotonic() - self._used > RESTED_SECONDS:
+            self.close()  # the other end may be about to close it
+        send = partial(self._reading, lambda: self._send("POST", path, body, seconds))
+        with self._asked(send) as response:
+            self._reading(response.read)
+
     @contextmanager
-    def ask(
-        self, method: str, path: str, body: str | bytes | None = None
-    ) -> Iterator[http.client.HTTPResponse]:
+    def ask(self, method: str, path: str, body: str | bytes | None = None) -> Iterator[Response]:
         """The answer, to be read within; what is not read then closes the connection.
 
         Raises:
             Unreachable: nobody answered.
             Refused: whoever answered said no, or is not whom we want.
         """
-        response = self._first(method, path, body)
+        with self._asked(lambda: self._first(method, path, body)) as response:
+            yield response
+
+    @contextmanager
+    def _asked(self, send: Callable[[], Response]) -> Iterator[Response]:
+        """An answer that is none of refusal, from a version that goes with ours."""
+        response = send()
         try:
             self.skew_seconds = ahead_seconds(response.headers.get("Date", ""), time.time())
             if response.status >= 400:
@@ -118,6 +140,7 @@ class Line:
                 raise Refused(426, f"{self.place} cannot be used: {why}.", "Update the older one.")
             yield response
         finally:
+            self._used = time.monotonic()
             if not response.isclosed():
                 self.close()
 
@@ -132,7 +155,7 @@ class Line:
         """What it stands on, while it is open."""
         return None if self._open is None else self._open.sock
 
-    def _first(self, method: str, path: str, body: str | bytes | None) -> http.client.HTTPResponse:
+    def _first(self, method: str, path: str, body: str | bytes | None) -> Response:
         """The beginning of the answer; a connection that was closed at rest is replaced once."""
         rested = self._open is not None
         try:
@@ -142,9 +165,12 @@ class Line:
                 raise
         return self._reading(lambda: self._send(method, path, body))
 
-    def _send(self, method: str, path: str, body: str | bytes | None) -> http.client.HTTPResponse:
+    def _send(
+        self, method: str, path: str, body: str | bytes | None, seconds: float = ANSWER_SECONDS
+    ) -> Response:
         if self._open is None:
             self._open = self._connect()
+        self._open.sock.settimeout(seconds)
         self._open.request(
             method, path, body.encode() if isinstance(body, str) else body, self._headers
         )
@@ -157,7 +183,6 @@ class Line:
         try:
             made.connect()
             stay(made.sock)
-            made.sock.settimeout(ANSWER_SECONDS)
             if self._check is not None:
                 self._check(made.sock)
         except BaseException:
@@ -174,7 +199,7 @@ class Line:
             raise self._distrusted(error) from error
         except TrustError as error:
             self.close()
-            raise Refused(495, str(error)) from error
+            raise Refused(DISTRUST, str(error)) from error
         except TimeoutError as error:
             self.close()
             raise Unreachable(f"{self.place} does not answer") from error
@@ -186,24 +211,19 @@ class Line:
     def _distrusted(self, error: ssl.SSLCertVerificationError) -> Refused:
         what = f"The certificate of {self.place} is not good: {error.verify_message}."
         if error.verify_code in (_NOT_YET, _OVER):
-            return Refused(495, what, "Compare the clocks of both machines.")
+            return Refused(DISTRUST, what, "Compare the clocks of both machines.")
         if error.verify_code in _OTHER_HOST:
             remedy = "Start the manager with --advertise and the name that machines use for it."
-            return Refused(495, what, remedy)
-        return Refused(495, what, "Another cluster's manager, or another program, answers there.")
+            return Refused(DISTRUST, what, remedy)
+        return Refused(
+            DISTRUST, what, "Another cluster's manager, or another program, answers there."
+        )
 
 
 def ahead_seconds(date: str, now: float) -> float:
     """How far a clock that shows `now` is ahead of what an answer tells; 0 if it tells nothing."""
     told = parsedate_tz(date)
     return 0.0 if told is None else now - mktime_tz(told)
-
-
-def stay(connection: socket.socket) -> None:
-    """Have the kernel notice when the other end is gone while nobody speaks."""
-    for level, option, value in KEEP_ALIVE:
-        if option is not None:
-            connection.setsockopt(level, option, value)
 
 
 def _refusal(status: int, body: bytes) -> Refused:

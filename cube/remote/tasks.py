@@ -24,6 +24,7 @@ from cube.remote.line import Line, Refused, Unreachable
 log = logging.getLogger("cube")
 
 PIECE_BYTES = 1 << 16
+INPUT_SECONDS = 20.0  # a command may be slow to take its input
 
 
 class RemoteTasks:
@@ -91,6 +92,7 @@ class RemoteSession:
         self._stream = stream
         self._line = line
         self._using = threading.Lock()
+        self._closed = False
         self._code: int | None = None
         self._frames = read_frames(stream.pieces())
         named = next(self._frames, None)
@@ -127,12 +129,15 @@ class RemoteSession:
         """See `Session`."""
         self._stream.cut()
         with self._using:
+            self._closed = True
             self._line.close()
 
     def _say(self, what: str, data: bytes) -> None:
         """Tell the command; if it has ended or cannot be reached, its output says so."""
         with self._using, suppress(Unreachable, Refused):
-            self._line.call("POST", f"{self._path}/{what}", data)
+            if self._closed:
+                return
+            self._line.tell(f"{self._path}/{what}", data, INPUT_SECONDS)
 
 
 class _Stream:

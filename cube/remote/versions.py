@@ -1,6 +1,7 @@
-"""Which versions of Cube work together: the same, one older, one newer.
+"""What machines tell in headers: which version of Cube speaks, and where nodes are spoken to.
 
-Each request between machines says which version sent it, and each answer which one gave it.
+Versions work together if they are the same, one older or one newer. Each request between machines
+says which version sent it, and each answer which one gave it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from cube import __version__
 
 HEADER = "Cube-Version"
+MACHINES_PORT = "Cube-Machines-Port"
 
 
 def mismatch(theirs: str) -> str:

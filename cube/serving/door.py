@@ -19,10 +19,11 @@ from cube.remote.versions import HEADER, mismatch
 class Door:
     """Lets requests of machines through whose version goes with ours."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        """`limit`: bytes of a request's body."""
+    def __init__(self, app: ASGIApp, limit: int, others: tuple[str, ...] = ()) -> None:
+        """`limit`: bytes of a request's body; `others`: paths that not only Cube asks for."""
         self._app = app
         self._limit = limit
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer why not."""
@@ -31,7 +32,7 @@ class Door:
 
         send = signed(send)
         why = mismatch(Headers(scope=scope).get(HEADER, ""))
-        if why:
+        if why and scope["path"] not in self._others:
             refusal = problem_response(426, f"It cannot be used: {why}.", "Update the older one.")
             await refusal(scope, receive, send)
         else:

@@ -1,4 +1,4 @@
-"""Where a server listens: addresses as users write them, and the sockets that are made of them.
+"""Where a server listens: addresses as users write them, and sockets.
 
 Owns the rule that a network is served only with TLS.
 """

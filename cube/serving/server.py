@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from cube.keepalive import stay
 from cube.serving.listening import host_port
 
 GRACE_SECONDS = 3  # for requests under way when the server stops
@@ -77,6 +78,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        stay(transport.get_extra_info("socket"))
         connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if connection is not None and connection.context.verify_mode is ssl.CERT_REQUIRED:
             self.app_state = {**self.app_state, PEER: connection.getpeercert(binary_form=True)}

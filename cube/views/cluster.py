@@ -38,6 +38,7 @@ def show_node(node: Node, row: NodeRow | None) -> NodeView:
         "heard": show_time(node.heard),
         "engine": node.engine,
         "host": "" if row is None else row.info.host,
+        "address": "" if row is None else row.info.address,
         "datacenter": node.datacenter,
         "labels": dict(masked(node.labels)),
         "note": node.note,

@@ -186,6 +186,7 @@ class NodeView(TypedDict):
     heard: str  # its latest report
     engine: str
     host: str
+    address: str  # where its worker listens; "": in the manager's own process
     datacenter: str
     labels: dict[str, str]
     note: str  # why it takes no new tasks

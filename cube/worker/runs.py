@@ -223,7 +223,7 @@ def adopt(held: dict[tuple[str, int], Held], found: Found) -> bool:
     if restart > mine.restart:
         newer = held[key] = _from_found(found)
         newer.leftovers = mine.leftovers | {mine.restart}
-        newer.failures = max(mine.failures, found.failures, key=len)
+        newer.failures = remembered(mine.failures, found.failures)
         return True
     if found.running and mine.phase is Phase.STARTING:
         mine.phase = Phase.RUNNING

@@ -62,7 +62,9 @@ def make_worker_app(
             *(_only((manager,), route) for route in guarded),
             _only((manager, itself), Route("/metrics", told.metrics)),
         ],
-        middleware=[Middleware(Door, limit=MAX_ASSIGNMENT_BYTES)],
+        middleware=[
+            Middleware(Door, limit=MAX_ASSIGNMENT_BYTES, others=("/v1/health", "/metrics"))
+        ],
         exception_handlers={HTTPException: _answer},
     )
 

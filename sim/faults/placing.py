@@ -6,10 +6,12 @@ volumes, and nothing that the manager concludes from it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cube.fleet import suits
+from cube.manager import TICK_SECONDS
 from cube.manager.entry import grants
 from cube.messages import MANAGER, Effect, NodeRow, Phase, Report, Save, Snapshot, Tick, Wake
 from cube.spec import Demand
@@ -73,6 +75,7 @@ class WorkingNodes(Checker):
         self._heard: dict[str, float] = {}
         self._attempts: dict[str, int] = {}
         self._woke = 0.0
+        self._most_silent = -math.inf  # when most nodes were last silent together
         self._silent: set[str] = set()  # at the latest tick, and not heard since
         granted = grants(len(ordeal.nodes), ordeal.scenario.reports_per_second)
         self._patience = SUSPECT_INTERVALS * granted.interval * WRONG_CLOCK
@@ -115,20 +118,24 @@ class WorkingNodes(Checker):
     def _tick(self, now: float) -> None:
         silence = {n: now - max(self._woke, self._heard.get(n, 0.0)) for n in self.ordeal.nodes}
         self._silent = {n for n in silence if now - self._heard.get(n, 0.0) > self._patience}
+        if sum(seconds > self._patience / WRONG_CLOCK**2 for seconds in silence.values()) > 1:
+            self._look_for_silence(silence, now)
         lost = {node for node, seconds in silence.items() if seconds > self._grace}
-        if not lost:
+        if not lost or now - self._most_silent <= self._grace + TICK_SECONDS:
             return
-        snapshot = self.ordeal.world.core(MANAGER).snapshot()
-        busy = {task.node for task in snapshot.tasks if task.state.placed}
-        # Half of those that it knows, silent at once: then the manager is to move nothing.
-        known = [n.name for n in snapshot.nodes if n.name in busy or not n.draining]
-        quiet = [n for n in known if silence[n] > self._patience / WRONG_CLOCK**2]
-        if len(known) >= 3 and len(quiet) > len(known) / 2:
-            return
-        for task in snapshot.tasks:
+        for task in self.ordeal.world.core(MANAGER).snapshot().tasks:
             if task.node in lost and task.state.placed:
                 text = f"{task.uid} is still on {task.node}, which is lost"
                 raise Broken("lost nodes are left", text, task.uid)
+
+    def _look_for_silence(self, silence: dict[str, float], now: float) -> None:
+        """Most of those that it knows, at once: it is to move nothing until a grace later."""
+        snapshot = self.ordeal.world.core(MANAGER).snapshot()
+        busy = {task.node for task in snapshot.tasks if task.state.placed}
+        known = [n.name for n in snapshot.nodes if n.name in busy or not n.draining]
+        quiet = [n for n in known if silence[n] > self._patience / WRONG_CLOCK**2]
+        if len(known) >= 3 and len(quiet) > len(known) / 2:
+            self._most_silent = now
 
 
 class DataStays(Checker):

@@ -130,11 +130,13 @@ class Changes:
         return texts + ([f"policy {self.policy}"] if self.policy else [])
 
     def check(self, snapshot: Snapshot) -> None:
-        """See that the nodes are there.
+        """See that they make sense for that cluster.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: there is no node of that name, or nothing to which the deadline belongs.
         """
+        if self.deadline_seconds is not None and not self.drain:
+            raise InputError("a deadline is one of drains", "Name a node with --drain.")
         known = sorted((node.name for node in snapshot.nodes), key=natural)
         for name in (*self.drain, *self.fail):
             if name not in known:

@@ -57,7 +57,6 @@ def what_if_command(
     Exit code 0: at rest, and no task waits that did not; 3: a task would wait for a place, or a
     node would not become empty; 4: not at rest within --limit; 2: the question makes no sense.
     """
-    from sim.errors import InputError
     from sim.whatif import Changes, what_if
     from sim.whatif.changes import NewNodes, Scaling, names
     from sim.whatif.showing import show
@@ -71,8 +70,6 @@ def what_if_command(
         tuple(map(Scaling.parse, scale)),
         policy,
     )
-    if deadline is not None and not drain:
-        raise InputError("a deadline is one of drains", "Name a node with --drain.")
     outcome = what_if(_read(snapshot), changes, limit)
     if output == "json":
         print_json(outcome.as_json())

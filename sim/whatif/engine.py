@@ -7,7 +7,7 @@ and a stop take as long as was measured of the service; a health check succeeds 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -19,6 +19,7 @@ from cube.messages import (
     Fact,
     Health,
     List,
+    Listed,
     MachineMeasured,
     Measured,
     NodeInfo,
@@ -55,6 +56,10 @@ def _typical(seen: list[float | None], otherwise: float) -> float:
     return median(known) if known else otherwise
 
 
+def _is_verdict(effect: Effect) -> bool:
+    return isinstance(effect, Send) and isinstance(effect.message, Health)
+
+
 @dataclass(frozen=True, slots=True)
 class CheckDue:
     """Engine to itself: a health check has succeeded."""
@@ -78,7 +83,7 @@ class StandIn(SimulatedEngine):
         self._down = "" if node is None else node.engine_error
         self._known = None if node is None else node.machine  # with all that is held at first
         self._machine: MachineUse | None = None  # None: nobody has asked yet
-        self._checks: dict[RunKey, bool] = {}  # of what ran before: is its check done?
+        self._verdicts: dict[RunKey, bool | None] = {}  # of health checks; None: not yet
 
     def hold_task(self, task: Task) -> None:
         """One of the cluster's tasks has a container here, unless it has yet to be started."""
@@ -89,7 +94,7 @@ class StandIn(SimulatedEngine):
         over = Exited(key, task.exit_code, task.reason) if task.phase == Phase.ENDED else None
         self.hold(run, task.ports, over)
         if task.spec.has_health and over is None:
-            self._checks[key] = task.healthy is True
+            self._verdicts[key] = task.healthy
 
     def hold_stranger(self, fact: Fact) -> None:
         """So has a container that the manager does not know."""
@@ -122,27 +127,42 @@ class StandIn(SimulatedEngine):
         if self._machine is not None:
             used.append(Send(self._worker, MachineMeasured(self._machine)))
         effects = used + listed
-        for key, healthy in self._checks.items():
-            effects += self._checked(key) if healthy else [self._check_later(key)]
-        self._checks.clear()
+        effects += [self._check_later(k) for k, known in self._verdicts.items() if known is None]
         if self._down:
             effects.append(Send(self._worker, EngineDown(self._down)))
         return effects
 
+    def _listed(self) -> Listed:
+        """With the verdicts that there are by now."""
+        listed = super()._listed()
+        found = (replace(f, healthy=self._verdicts.get(f.key)) for f in listed.found)
+        return replace(listed, found=tuple(found))
+
     def _started(self, key: RunKey) -> list[Effect]:
+        """A verdict takes its time here."""
         effects = super()._started(key)
         if effects and self._containers[key].run.spec.has_health:
+            self._verdicts[key] = None
+            effects = [e for e in effects if not _is_verdict(e)]
             effects.append(self._check_later(key))
         return effects
 
     def _check_later(self, key: RunKey) -> Send:
-        check = self._containers[key].run.spec.healthcheck
+        spec = self._containers[key].run.spec
+        check = spec.check or spec.healthcheck
         assert check is not None
         return Send(self._name, CheckDue(key), check.interval_seconds)
 
     def _checked(self, key: RunKey) -> list[Effect]:
         held = self._containers.get(key)
-        return [Send(self._worker, Health(key, True))] if held is not None and held.running else []
+        if held is None or not held.running:
+            return []
+        self._verdicts[key] = True
+        return [Send(self._worker, Health(key, True))]
+
+    def _ended(self, key: RunKey, exit_code: int | None, reason: str) -> list[Effect]:
+        self._verdicts.pop(key, None)
+        return super()._ended(key, exit_code, reason)
 
     def _load(self, held: Any, sign: int) -> None:
         """What a task was seen to use comes and goes with it, else what it reserves."""

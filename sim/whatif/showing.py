@@ -20,14 +20,14 @@ def show(outcome: Outcome) -> None:
     taken = local_time(outcome.taken)
     click.echo(f"{tried}: what would become of the cluster as it was at {taken}")
     for title, places in (
-        ("would move", outcome.moves),
-        ("would start anew where they are", outcome.restarts),
-        ("would start", outcome.started),
+        ("would move", outcome.fates.moves),
+        ("would start anew where they are", outcome.fates.restarts),
+        ("would start", outcome.fates.started),
     ):
         if places:
             click.echo(f"\n{title}:")
             print_table(MOVE_COLUMNS, [_row(place) for place in places])
-    _list("would end", (f"{task} on {node}" for task, node in outcome.ended))
+    _list("would end", (f"{task} on {node}" for task, node in outcome.fates.ended))
     _list("would wait", (_waiting(w.task, w.before, w.reason) for w in outcome.waiting if w.new))
     _list("wait already", (f"{w.task}: {w.reason}" for w in outcome.waiting if not w.new))
     _list("would not be empty", (f"{node}: {why}" for node, why in outcome.blocked))
@@ -44,7 +44,7 @@ def _verdict(outcome: Outcome) -> str:
     else:
         text = "not at rest in the time given"
     waits = sum(w.new for w in outcome.waiting)
-    counts = [(len(outcome.moves), "move"), (len(outcome.restarts), "restart")]
+    counts = [(len(outcome.fates.moves), "move"), (len(outcome.fates.restarts), "restart")]
     told = [plural(count, what) for count, what in counts if count]
     told += [f"{plural(waits, 'task')} left without a place"] if waits else []
     note = f"; {outcome.note}" if outcome.note else ""

@@ -19,7 +19,8 @@ from cube.task import Node, NodeState, Task
 from cube.task import State as TaskState
 from sim.errors import InputError, PolicyFailed
 from sim.whatif.changes import Changes
-from sim.whatif.outcome import Outcome, Step, outcome
+from sim.whatif.comparing import Step, compare
+from sim.whatif.outcome import Outcome
 from sim.whatif.seed import Seed
 
 QUIET_SECONDS = 10.0  # nothing has happened, and nothing is due, for so long: it has settled
@@ -83,14 +84,14 @@ class _Trial:
             self._world.stop()
         if failed := next(filter(None, map(_policy_error, after.tasks)), ""):
             raise PolicyFailed(f"the policy failed: {failed}", "Name another with --policy.")
-        return outcome(
+        return compare(
             self._state.snapshot,
             after,
             self._journal.steps,
             begin,
-            self._changes.described(),
-            settled,
             self._changes.fail,
+            changes=self._changes.described(),
+            settled=settled,
         )
 
     def _make(self) -> None:

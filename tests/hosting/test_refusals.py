@@ -302,6 +302,31 @@ def test_node_that_was_removed_is_refused_and_may_join_anew(tmp_path) -> None:
         assert again.secret != made.secret
 
 
+def test_secrets_are_nowhere_but_with_their_owners(tmp_path, caplog) -> None:
+    """Neither in the manager's store and recording, nor in what either says."""
+    record = tmp_path / "record"
+    manager = manager_at(tmp_path / "manager", record=record)
+    with caplog.at_level("DEBUG"), manager, client_of(manager) as client:
+        worker = worker_at(tmp_path / "one", manager, "one")
+        with worker:
+            wait(client, lambda: alive(client) == {"one"})
+            events = str(client.events())
+        token = JoinToken.parse(manager.first_join)
+        secrets = [
+            token.secret,
+            manager.first_join,
+            Identity.read(worker.directory.identity_path).secret,
+        ]
+        shown = [repr(worker.place), repr(token), events, caplog.text]
+    files = [path for path in (tmp_path / "manager").rglob("*") if path.is_file()]
+    kept = [path.read_bytes() for path in (record, *files)]
+    assert any(b"was let into the cluster" in content for content in kept)
+    for secret in secrets:
+        assert len(secret) >= 32
+        assert not any(secret in text for text in shown)
+        assert not any(secret.encode() in content for content in kept)
+
+
 def test_certificate_is_renewed_and_shown(site) -> None:
     worker = site.workers["two"]
     before = site.identity("two").certificate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,15 @@ from click.testing import CliRunner
 from cube.cli.remains import WorkerRemains
 from cube.cli.tree import cube
 from cube.engine import remove_cluster_remains
-from cube.hosting.units import UnitError, check_systemd, unit_text, words_of
+from cube.hosting.units import (
+    UnitError,
+    check_systemd,
+    install,
+    paused,
+    uninstall,
+    unit_text,
+    words_of,
+)
 from cube.spec import JobSpec, TaskSpec
 from tests.hosting.hosts import client_of, manager_at, worker_at
 from tests.waiting import wait
@@ -56,6 +65,38 @@ def test_options_before_install_are_refused() -> None:
     done = CliRunner().invoke(cube, ["manager", "--listen", "0.0.0.0:1", "install", "--print"])
     assert done.exit_code == 2
     assert "after install" in done.output
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch) -> Callable[[], list[str]]:
+    """What systemd was told: another program of its name writes it down."""
+    log, program = tmp_path / "told", tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$*" >> {log}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return lambda: log.read_text().splitlines() if log.exists() else []
+
+
+def test_unit_is_installed_again_and_removed(tmp_path, told) -> None:
+    with paused("worker", tmp_path):
+        assert told() == []  # there is none yet
+    install("worker", unit_text("worker", ODD), tmp_path)
+    installed = ["daemon-reload", "enable cube-worker.service", "restart cube-worker.service"]
+    assert told() == installed
+    path = tmp_path / "cube-worker.service"
+    assert path.stat().st_mode & 0o777 == 0o644
+    with paused("worker", tmp_path):
+        assert told() == [*installed, "stop cube-worker.service"]
+    with pytest.raises(KeyError), paused("worker", tmp_path):
+        raise KeyError
+    assert told()[len(installed) + 1 :] == ["stop cube-worker.service", "start cube-worker.service"]
+    assert uninstall("worker", tmp_path) == ODD
+    assert not path.exists()
+    assert told()[-2:] == ["disable --now cube-worker.service", "daemon-reload"]
+    with pytest.raises(UnitError, match="No cube worker is installed") as caught:
+        uninstall("worker", tmp_path)
+    assert caught.value.exit_code == 5
 
 
 def test_machine_without_systemd_is_told_what_to_do(tmp_path) -> None:

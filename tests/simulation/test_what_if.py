@@ -39,10 +39,12 @@ from cube.spec import (
     TaskSpec,
 )
 from cube.task import MachineUse, NodeState
+from cube.task import State as TaskState
 from sim.__main__ import main
 from sim.errors import InputError, PolicyFailed
 from sim.whatif import Changes, Outcome, what_if
 from sim.whatif.changes import NewNodes, Scaling
+from sim.whatif.outcome import Fates
 from tests.clusters import SmallCluster, batch, cluster, service
 
 
@@ -62,7 +64,7 @@ def saved(snapshot: Snapshot, **times: Times) -> State:
 
 
 def moved(outcome: Outcome) -> Moves:
-    return [(p.task, p.before, p.after) for p in outcome.moves]
+    return [(p.task, p.before, p.after) for p in outcome.fates.moves]
 
 
 def really_moved(before: Snapshot, after: Snapshot) -> Moves:
@@ -72,8 +74,8 @@ def really_moved(before: Snapshot, after: Snapshot) -> Moves:
 
 
 def is_idle(outcome: Outcome) -> bool:
-    changes = (outcome.moves, outcome.restarts, outcome.started, outcome.ended)
-    return outcome.settled and not any(changes) and not any(w.new for w in outcome.waiting)
+    new = any(waiting.new for waiting in outcome.waiting)
+    return outcome.settled and outcome.fates == Fates() and not new
 
 
 def a_service(dice: random.Random, number: int, times: dict[str, Times], job: str) -> TaskSpec:
@@ -152,7 +154,7 @@ def test_a_machine_that_dies_leads_to_what_was_said(seed):
         after = made.look()
     assert sorted(moved(said)) == sorted(really_moved(state.snapshot, after))
     assert {n.node: n.state_after for n in said.nodes}["node-1"].startswith("lost")
-    assert all(p.down_seconds is not None and p.down_seconds >= 12 for p in said.moves)
+    assert all(p.down_seconds is not None and p.down_seconds >= 12 for p in said.fates.moves)
 
 
 def test_on_threads_a_drain_moves_what_was_said():
@@ -167,7 +169,7 @@ def test_on_threads_a_drain_moves_what_was_said():
         after = made.wait(
             lambda s: all(t.state == "running" and t.node != busiest for t in s.tasks), "the drain"
         )
-    assert len(said.moves) >= 2
+    assert len(said.fates.moves) >= 2
     assert sorted(moved(said)) == sorted(really_moved(before, after))
 
 
@@ -184,7 +186,7 @@ def test_on_threads_a_lost_node_moves_what_was_said():
         after = made.wait(
             lambda s: all(t.state == "running" and t.node != "node-1" for t in s.tasks), "its tasks"
         )
-    assert len(said.moves) == 2
+    assert len(said.fates.moves) == 2
     assert sorted(moved(said)) == sorted(really_moved(before, after))
 
 
@@ -233,7 +235,7 @@ def test_a_volume_holds_up_a_drain_and_a_deadline_ends_it(shop):
 
 
 def test_it_says_when_each_task_is_up_and_how_long_it_was_down(shop):
-    (place,) = what_if(shop, Changes(drain=("node-2",))).moves[-1:]
+    (place,) = what_if(shop, Changes(drain=("node-2",))).fates.moves[-1:]
     assert place.task.startswith("shop/web/")
     assert 4.0 <= place.down_seconds < 4.1  # as measured: a second to stop, three to start
     assert place.seconds == place.down_seconds
@@ -246,7 +248,7 @@ def test_new_nodes_take_what_fits_nowhere(shop):
     assert "the best of 3 nodes" in crowded.waiting[0].reason
     roomy = what_if(shop, Changes(scale=wanted, add=(NewNodes.parse("2:cpu=8,memory=8G"),)))
     assert roomy.exit_code == 0
-    assert len(roomy.started) == 37
+    assert len(roomy.fates.started) == 37
     new = {n.node: n for n in roomy.nodes}["new-2"]
     assert (new.before, new.capacity.cpu_milli, new.capacity.memory_mib) == (None, 8000, 8192)
     assert new.capacity.disk_mib == 1024  # as the others have
@@ -254,14 +256,14 @@ def test_new_nodes_take_what_fits_nowhere(shop):
 
 def test_scaling_down_ends_tasks(shop):
     outcome = what_if(shop, Changes(scale=(Scaling("shop", "web", 1),)))
-    assert [task for task, _ in outcome.ended] == ["shop/web/2", "shop/web/3"]
-    assert (outcome.exit_code, outcome.moves) == (0, [])
+    assert [task for task, _ in outcome.fates.ended] == ["shop/web/2", "shop/web/3"]
+    assert (outcome.exit_code, outcome.fates.moves) == (0, [])
 
 
 def test_another_policy_decides_where_tasks_go(shop):
     def first_new(policy: str) -> str:
         changes = Changes(scale=(Scaling("shop", "web", 4),), policy=policy)
-        return what_if(shop, changes).started[0].after
+        return what_if(shop, changes).fates.started[0].after
 
     assert is_idle(what_if(shop, Changes(policy="first-fit")))  # it moves nothing by itself
     assert {first_new("first-fit"), first_new("worst-fit")} == {"node-1", "node-3"}
@@ -286,11 +288,11 @@ def test_nodes_are_what_they_were_lost_silent_removed_or_draining(shop):
         "node-3": "alive",
         "node-4": "lost",
     }
-    assert {place.after for place in outcome.moves} <= {"node-1", "node-3"}
+    assert {place.after for place in outcome.fates.moves} <= {"node-1", "node-3"}
     silent = replace(shop.snapshot, nodes=(one, replace(two, state=NodeState.SUSPECT), three))
     outcome = what_if(State(silent), Changes())
     assert {n.node: n.state_after for n in outcome.nodes}["node-2"] == "lost"
-    assert {place.before for place in outcome.moves} == {"node-2"}
+    assert {place.before for place in outcome.fates.moves} == {"node-2"}
 
 
 def test_a_full_disk_and_an_engine_that_does_not_answer_take_no_tasks(shop):
@@ -299,8 +301,8 @@ def test_a_full_disk_and_an_engine_that_does_not_answer_take_no_tasks(shop):
     mute = replace(three, engine_error="it hangs")
     snapshot = replace(shop.snapshot, nodes=(one, full, mute))
     outcome = what_if(State(snapshot), Changes(scale=(Scaling("shop", "web", 6),)))
-    assert {place.after for place in outcome.started} == {"node-1"}
-    assert (outcome.moves, outcome.restarts) == ([], [])
+    assert {place.after for place in outcome.fates.started} == {"node-1"}
+    assert (outcome.fates.moves, outcome.fates.restarts) == ([], [])
 
 
 def test_what_was_going_on_goes_on():
@@ -319,9 +321,9 @@ def test_what_was_going_on_goes_on():
     assert {t.id: t.retry_at is None for t in state.snapshot.tasks}["bad/broken/1"] is False
     assert {t.id: str(t.state) for t in state.snapshot.tasks}["bad/elsewhere/1"] == "pending"
     outcome = what_if(state, Changes())
-    again = {p.task for p in (*outcome.restarts, *outcome.moves)}
+    again = {p.task for p in (*outcome.fates.restarts, *outcome.fates.moves)}
     assert {"bad/broken/1", "shop/web/2", "shop/web/3"} <= again
-    assert [p.task for p in outcome.started] == ["bad/elsewhere/1"]
+    assert [p.task for p in outcome.fates.started] == ["bad/elsewhere/1"]
     assert (outcome.settled, outcome.exit_code) == (True, 0)
     assert outcome.settle_seconds >= 19
 
@@ -334,7 +336,7 @@ def test_a_cluster_that_has_only_just_begun_is_no_other():
         made.submit(service(instances=3, user="nobody"))
         made.wait(lambda s: any(t.version == 2 for t in s.tasks))
         outcome = what_if(saved(made.look()), Changes())
-    assert len(outcome.restarts) + len(outcome.moves) >= 2
+    assert len(outcome.fates.restarts) + len(outcome.fates.moves) >= 2
 
 
 def test_what_nobody_knows_holds_its_room(shop):
@@ -344,36 +346,51 @@ def test_what_nobody_knows_holds_its_room(shop):
     assert "recovery: 1 containers" in outcome.note
     node = {n.node: n for n in outcome.nodes}["node-3"]
     held = sum(t.spec.cpu_milli for t in shop.snapshot.tasks if t.node == "node-3")
-    came = sum(p.after == "node-3" for p in outcome.moves)
+    came = sum(p.after == "node-3" for p in outcome.fates.moves)
     assert node.after.cpu_milli == held + 100 * came + 700
 
 
 def test_most_nodes_silent_moves_nothing(shop):
     outcome = what_if(shop, Changes(fail=("node-2", "node-3")))
-    assert outcome.moves == []
+    assert outcome.fates.moves == []
     assert "may be cut off" in outcome.note
 
 
-def test_health_checks_are_waited_for():
+@pytest.fixture
+def checked() -> State:
+    """One task with a health check, of two instances that are wanted; the other waits for it."""
     check = HealthCheck(("CMD", "true"), interval_seconds=20.0)
     with cluster("sim", nodes=2) as made:
-        made.submit(service(instances=1))
-        made.wait_states("shop", "running")
-        state = saved(made.look())
-    changed = replace(state.snapshot.tasks[0].spec, healthcheck=check)
-    (job,) = state.snapshot.jobs
-    spec = replace(
-        job.spec, services=(changed, service("next", depends_on=(Dependency("web", "healthy"),)))
+        made.pass_time(20)
+        made.submit(
+            service(healthcheck=check), service("next", depends_on=(Dependency("web", "healthy"),))
+        )
+        made.wait_states("shop", "running", "running")
+        return saved(made.look())
+
+
+def test_health_checks_are_waited_for(checked):
+    web, after = sorted(checked.snapshot.tasks, key=lambda t: t.id, reverse=True)
+    assert web.healthy
+    assert is_idle(what_if(checked, Changes()))
+    outcome = what_if(checked, Changes(drain=(web.node or "",)))
+    assert {place.task for place in outcome.fates.moves} >= {web.id}
+    fresh = replace(web, healthy=None)  # it has only just started
+    waiting = replace(after, state=TaskState.PENDING, node=None, attempt=0, phase=-1)
+    snapshot = replace(checked.snapshot, tasks=(fresh, waiting))
+    outcome = what_if(State(snapshot), Changes())
+    (started,) = outcome.fates.started
+    assert (started.task, outcome.settled) == ("shop/next/1", True)
+    assert 8 <= started.seconds <= 21  # its check has begun before, with the restart
+
+
+def test_what_is_found_sick_is_restarted(checked):
+    tasks = tuple(
+        replace(t, healthy=False) if t.service == "web" else t for t in checked.snapshot.tasks
     )
-    (task,) = state.snapshot.tasks
-    snapshot = replace(
-        state.snapshot,
-        jobs=(replace(job, spec=spec),),
-        tasks=(replace(task, spec=changed, healthy=True),),
-    )
-    outcome = what_if(State(snapshot), Changes(drain=(task.node,)))
-    assert (len(outcome.moves), outcome.settled) == (1, True)
-    assert outcome.settle_seconds >= 20.0
+    outcome = what_if(State(replace(checked.snapshot, tasks=tasks)), Changes())
+    assert [place.task for place in outcome.fates.restarts] == ["shop/web/1"]
+    assert outcome.settle_seconds > 20  # its delay, its start, and then its check
 
 
 def test_what_makes_no_sense_is_refused_with_a_reason(shop):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
 import tarfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from stat import S_IMODE
@@ -192,6 +195,28 @@ def test_what_cannot_be_restored_leaves_everything_as_it_was(tmp_path, how, told
     with pytest.raises((BackupError, StoreError), match=told):
         restore(state, archive, NOW)
     assert contents(state.path) == before
+
+
+@pytest.fixture
+def full_disk(tmp_path) -> Iterator[Path]:
+    """A disk that has room for next to nothing."""
+    place = tmp_path / "full"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], capture_output=True
+    )
+    if os.geteuid() != 0 or mounted.returncode != 0:
+        pytest.skip("only root may mount")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path, full_disk):
+    state = a_state(tmp_path / "state")
+    with pytest.raises(BackupError, match=r"the disk is full.\nFree some space"):
+        back_up(state, full_disk / "b.tar.gz", NOW)
+    assert list(full_disk.iterdir()) == []
+    check(state.store_path)
 
 
 def test_check_finds_damage_in_pages_and_in_records(tmp_path):

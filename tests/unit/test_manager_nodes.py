@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from cube.manager import ManagerOptions
 from cube.messages import Fact, Generation, NodeInfo, Phase, Recover, Remove, Report, Stop, Submit
 from cube.spec import JobSpec, Kind
@@ -252,6 +254,14 @@ def test_half_of_the_nodes_may_be_lost_but_not_more() -> None:
         assert silent(d, 17, *others) == state
 
 
+@pytest.mark.parametrize("seconds", [15, 40])
+def test_nobody_is_lost_for_being_the_last_to_return_when_we_were_cut_off(seconds: int) -> None:
+    d = Driver(nodes=3)
+    assert silent(d, seconds) == "suspect"
+    assert silent(d, 16, "node-2", "node-3") == "suspect"
+    assert silent(d, 2, "node-2", "node-3") == "lost"  # after a whole grace of its own
+
+
 def test_two_nodes_tell_nothing_about_us() -> None:
     d = Driver(nodes=2)
     assert silent(d, 17) == "lost"
@@ -285,6 +295,19 @@ def test_run_is_told_the_number_that_it_starts_with_when_it_must_start_anew() ->
     d.report("node-1", replace(starting, restart=4), life=2)
     (wanted,) = assigns(d.report("node-1", replace(starting, restart=4), life=3))["node-1"].tasks
     assert wanted.restart == 5
+
+
+def test_end_that_its_worker_has_not_judged_is_not_said_to_be_counted() -> None:
+    """A worker that was restarted tells what it finds before it knows what is wanted."""
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    found = Fact(task.uid, 1, 0, Phase.ENDED, 1)
+    (wanted,) = assigns(d.report("node-1", found, life=2))["node-1"].tasks
+    assert wanted.counted == -1
+    judged = replace(found, charged=True, retry_at=d.now + 5.0, failures=(d.now,))
+    d.report("node-1", judged, life=2, whole=False)
+    (wanted,) = assigns(d.report("node-1", found, life=3))["node-1"].tasks
+    assert (wanted.counted, wanted.failures) == (0, (d.now,))
 
 
 def test_report_of_another_cluster_is_not_answered() -> None:

@@ -95,17 +95,24 @@ def test_trouble_is_logged_once_and_its_end_too(caplog) -> None:
     courier.join()
 
 
-def test_whoever_refuses_is_not_asked_at_once_again() -> None:
+@pytest.mark.parametrize(
+    ("status", "rests"), [(401, True), (403, True), (504, False), (422, False)]
+)
+def test_whoever_refuses_for_good_is_not_asked_at_once_again(status, rests) -> None:
+    """A manager that is only busy hears the next report."""
     way = Slow()
-    way.error = Refused(401, "no", "Join again.")
-    courier = Courier("the manager", way, lambda _: True)
+    way.error = Refused(status, "no", "Join again.")
+    courier = Courier("the manager", way, lambda _: True, rest_seconds=PATIENCE)
     courier.carry(0)
     assert way.began.acquire(timeout=PATIENCE)
     courier.carry(1)
-    way.may_go.release()
+    way.may_go.release(2)
+    if not rests:
+        assert way.began.acquire(timeout=PATIENCE)
     courier.close()  # ends its rest
+    courier.join()
     assert way.closed.wait(PATIENCE)
-    assert way.taken == [0]
+    assert way.taken == ([0] if rests else [0, 1])
 
 
 def test_a_message_that_cannot_be_brought_ends_no_courier(caplog) -> None:

@@ -291,7 +291,11 @@ def test_failures_of_long_ago_that_an_assignment_tells_hide_no_later_one() -> No
 
 
 def test_newer_run_found_beside_the_one_that_is_held_brings_its_failures() -> None:
-    for mine, labels, known in (((), (1.0, 2.0), (1.0, 2.0)), ((1.0, 2.0), (2.0,), (1.0, 2.0))):
+    for mine, labels, known in (
+        ((), (1.0, 2.0), (1.0, 2.0)),
+        ((1.0, 2.0), (2.0,), (1.0, 2.0)),
+        ((1.0, 2.0), (2.0, 3.0), (1.0, 2.0, 3.0)),
+    ):
         held = {(UID, 1): Held(UID, 1, failures=mine)}
         newer = RunKey(UID, 1, 1)
         assert adopt(held, Found(newer, True, failures=labels))
