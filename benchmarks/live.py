@@ -153,11 +153,11 @@ class Bare:
         return list(self.docker.containers.list(filters={"label": f"cube.job={job}"}))
 
     def await_end(self, job: str) -> None:
-        """Wait until the containers of a job are gone, so that removing them disturbs nothing."""
+        """Wait until the containers of a job have ended, so that ending them disturbs nothing."""
         found = self.docker.containers.list(all=True, filters={"label": f"cube.job={job}"})
         for container in found:
             with suppress(NotFound):
-                container.wait(condition="removed")
+                container.wait()
 
 
 def started(container: Any) -> float:

@@ -180,5 +180,6 @@ def _no_output(task: Task) -> Problem:
     return Problem(
         404,
         f"The output of {task.id} is gone: its container was removed.",
-        "It is kept until the task is stopped, run again or removed; `cube logs -f` follows it.",
+        "It is kept until the task is stopped, run again or removed (in Docker a day longer); "
+        "`cube logs -f` follows it.",
     )

@@ -91,8 +91,7 @@ def test_use_by_anybody_counts(
     assert is_there(docker_api, image)
     bench.kill(key, 0.0)
     bench.next(Exited)
-    bench.discard(key)
-    bench.list()
+    bench.engine.purge()
     disk.now += UNUSED_SECONDS - 1
     pulled.sweep()
     assert is_there(docker_api, image), "it was in use until then"

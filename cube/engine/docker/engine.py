@@ -35,6 +35,7 @@ from cube.engine.docker.errors import (
 from cube.engine.docker.events import Watch
 from cube.engine.docker.execs import DockerSession
 from cube.engine.docker.images import Pulls, absent_failure, has_image
+from cube.engine.docker.kept import KeptContainers
 from cube.engine.docker.ledger import Ledger
 from cube.engine.docker.logs import newest, read
 from cube.engine.docker.names import container_name, label_filter
@@ -85,6 +86,7 @@ class DockerEngine:
         self.info = describe(self._api, url, info, share)
         boot = self.info.boot_id if is_local(url) else ""
         self._starter = Starter(self._api, cluster, self._node, boot)
+        self._kept = KeptContainers(self._api, cluster, self._node)
         self._pool = Pool(f"docker-{self._node}")
         self._health = HealthChecks(f"docker-{self._node}", emit)
         self._ledger = Ledger(
@@ -255,7 +257,9 @@ class DockerEngine:
         container = self._find(key)
         if container is not None and look.status(container) in look.RUNNING:
             return  # only what has ended has remains
-        if container is not None:
+        if container is not None and look.status(container) in look.ENDED:
+            self._kept.keep(container)
+        elif container is not None:
             remove_container(self._api, container["Id"])
         self._ledger.forget(key)
         remove_unused_network(self._api, self._cluster, TaskName.parse(key.uid).job)
@@ -277,6 +281,7 @@ class DockerEngine:
 
     def _sweep(self) -> None:
         self._submit(self._pulled_images, self._sweep, SWEEP_SECONDS)
+        self._kept.tidy()
         self._pulled_images.sweep()
 
     # --- the engine itself ---------------------------------------------------------------

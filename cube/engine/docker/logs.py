@@ -28,7 +28,7 @@ def newest(api: APIClient, cluster: str, node: str, task: str | RunKey) -> Inspe
     uid = task.uid if isinstance(task, RunKey) else task
     runs = {
         key: container
-        for container in inspect_all(api, cluster, node, uid)
+        for container in inspect_all(api, cluster, node, uid, kept=True)
         if (key := key_of(labels_of(container))) is not None
     }
     key = task if isinstance(task, RunKey) else max(runs, default=None)

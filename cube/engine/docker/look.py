@@ -21,6 +21,7 @@ from cube.engine.docker.names import (
     failures_of,
     gpus_of,
     grace_of,
+    is_kept,
     label_filter,
     made_from,
     size_of,
@@ -45,14 +46,23 @@ def inspect(api: APIClient, name: str) -> Inspected | None:
 
 
 def inspect_all(
-    api: APIClient, cluster: str, node: str | None, uid: str | None = None
+    api: APIClient,
+    cluster: str,
+    node: str | None,
+    uid: str | None = None,
+    *,
+    kept: bool = False,
 ) -> list[Inspected]:
-    """Every container of a cluster (and node, and task), in any state."""
+    """Every container of a cluster (and node, and task), in any state.
+
+    With `kept`, also those whose runs are over and done with.
+    """
     labels = label_filter(cluster, node)
     if uid is not None:
         labels.append(f"{TASK}={uid}")
-    summaries = api.containers(all=True, quiet=True, filters={"label": labels})
-    looks = (inspect(api, summary["Id"]) for summary in summaries)
+    summaries = api.containers(all=True, filters={"label": labels})
+    wanted = (c for c in summaries if kept or not any(map(is_kept, c["Names"] or ())))
+    looks = (inspect(api, summary["Id"]) for summary in wanted)
     return [container for container in looks if container is not None]
 
 

@@ -52,6 +52,16 @@ def container_name(cluster: str, key: RunKey) -> str:
     return ".".join((*parts, str(name.incarnation), f"a{key.attempt}", f"r{key.restart}"))
 
 
+def kept_name(name: str) -> str:
+    """What a container is called once its run is over and done with."""
+    return f"{name}.kept"
+
+
+def is_kept(name: str) -> bool:
+    """Is that the name of a container whose run is over and done with?"""
+    return name.endswith(kept_name(""))
+
+
 def network_name(cluster: str, job: str) -> str:
     """The network on which the services of a job find one another."""
     return f"cube-{short(cluster)}-{job}"

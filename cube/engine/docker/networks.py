@@ -17,6 +17,7 @@ from cube.engine.docker.names import (
     CLUSTER,
     JOB,
     VOLUME,
+    is_kept,
     label_filter,
     network_name,
     volume_name,
@@ -63,7 +64,8 @@ def remove_unused_network(api: APIClient, cluster: str, job: str) -> None:
     """Remove the job's network if no container of the job is left, whatever its state."""
     with job_lock(cluster, job):
         filters = {"label": label_filter(cluster, job=job)}
-        if api.containers(all=True, quiet=True, filters=filters):
+        found = api.containers(all=True, filters=filters)
+        if not all(any(map(is_kept, c["Names"] or ())) for c in found):
             return
         for network in _networks(api, network_name(cluster, job)):
             if _label(network, CLUSTER) == cluster:
