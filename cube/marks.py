@@ -34,6 +34,7 @@ MARKS = {
     "removed-node-joined": "a node that had been removed joined anew",
     "node-returned": "a lost node came back",
     "manager-cut-off": "most nodes were silent: the manager moved nothing",
+    "last-to-return": "most nodes were silent until lately: one that still is was not lost yet",
     "manager-waits-patience": "a new manager waited as long as the one before it had promised",
     "epoch-overtaken": "a worker obeys a newer manager than this one: its store is old",
     "unknown-container": "a container that the store never knew was listed for recovery",

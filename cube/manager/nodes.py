@@ -39,7 +39,7 @@ class Nodes:
         self.strangers = Strangers(ledger)
         self.entries: dict[str, Entry] = {}
         self.cut_off = False  # most nodes are silent, one for a grace: it may be us
-        self._most_silent = False
+        self._most_silent_at = float("-inf")  # when most nodes were last silent together
         self._number = 0
         self._answers: dict[str, None] = {}  # nodes that are to be told now
         self._owed: dict[str, float] = {}  # nodes that may be told later, with the time
@@ -63,7 +63,7 @@ class Nodes:
         """Judge silence."""
         now, granted = self._ledger.now, self.grants
         patience = SUSPECT_INTERVALS * granted.interval
-        known, silent, overdue, quiet = 0, 0, [], []
+        known, silent, overdue = 0, 0, []
         for entry in self.entries.values():
             silence = now - entry.heard
             counts = not self._is_drained(entry.name)
@@ -81,7 +81,6 @@ class Nodes:
             known += counts
             if silence > patience:
                 silent += counts
-                quiet.append(entry)
                 if not counts:
                     mark("drained-node-silent")
                 if silence > max(entry.patience, granted.grace):
@@ -89,18 +88,18 @@ class Nodes:
                 elif silence > granted.grace:
                     mark("manager-waits-patience")
         # So many at once: it must be us who are cut off, and moving their tasks would double them.
-        were_most_silent = self._most_silent
-        self._most_silent = known >= 3 and silent > known / 2
-        self.cut_off = self._most_silent and bool(overdue)
+        # They come back one after the other: for a grace, none is lost for being the last.
+        most_silent = known >= 3 and silent > known / 2
+        if most_silent:
+            self._most_silent_at = now
+        self.cut_off = most_silent and bool(overdue)
         if self.cut_off:
             mark("manager-cut-off")
-        elif were_most_silent and not self._most_silent:
-            # They come back one after the other: none is lost for being the last.
-            for entry in quiet:
-                entry.patience = now - entry.heard + granted.grace
-        else:
+        elif now - self._most_silent_at > granted.grace:
             for entry in overdue:
                 self.lose(entry, f"silent for {now - entry.heard:.0f} s")
+        elif overdue:
+            mark("last-to-return")
         for name, due in self._owed.items():
             if due > now:
                 break

@@ -165,7 +165,7 @@ def test_planted_bug_is_noticed(plant: Any, monkeypatch: pytest.MonkeyPatch) -> 
 def test_port_that_is_given_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HostPorts, "free", lambda self, row, ports: True)
     monkeypatch.setattr(HostPorts, "blocked", lambda self, port: [])
-    assert "hold port" in first_broken("network", range(1, 5))
+    assert "hold port" in first_broken("crashes", range(1, 5))
 
 
 def test_word_of_an_operator_excuses_no_more_than_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
