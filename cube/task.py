@@ -7,6 +7,7 @@ new one, and the new one is what is saved.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
@@ -171,6 +172,9 @@ class Task:
         return f"{self.id}@{self.incarnation}"
 
 
+_UID = re.compile(r"([^\s/@]+)/([^\s/@]+)/([^\s/@]+)@([0-9]{1,18})")
+
+
 @dataclass(frozen=True, slots=True)
 class TaskName:
     """The parts of a task's uid."""
@@ -182,9 +186,15 @@ class TaskName:
 
     @classmethod
     def parse(cls, uid: str) -> TaskName:
-        """Split `job/service/index@incarnation`."""
-        path, _, incarnation = uid.rpartition("@")
-        job, service, index = path.split("/", 2)
+        """Split `job/service/index@incarnation`.
+
+        Raises:
+            ValueError: it is of another form; labels of containers can say anything.
+        """
+        found = _UID.fullmatch(uid)
+        if found is None:
+            raise ValueError(f"{uid!r} is no task")
+        job, service, index, incarnation = found.groups()
         return cls(job, service, index, int(incarnation))
 
 

@@ -24,6 +24,7 @@ from cube.api.gate import STATUS, bearer
 from cube.api.joining import Trust
 from cube.api.known import KnownAccess
 from cube.api.problems import Problem
+from cube.api.sound import is_sound
 from cube.codec import CodecError, loads
 from cube.messages import MANAGER, Report, SetAside, worker_name
 from cube.remote.workers import Workers
@@ -72,7 +73,7 @@ class Machines:
             message = await run_in_threadpool(loads, await request.body())
         except CodecError as error:
             raise Problem(422, f"That is no report: {error}", "Send what a worker made.") from None
-        if not _is_about(message, node):
+        if not _is_about(message, node) or not is_sound(message):
             raise Problem(422, f"That is no report of {node}.", "Send what a worker made.")
         if isinstance(message, Report) and message.info is not None:
             self._workers.heard(node, message.info.address)

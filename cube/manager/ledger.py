@@ -427,8 +427,8 @@ def read_strangers(meta: Mapping[str, str]) -> dict[str, frozenset[Stranger]]:
     found = {}
     for key, text in meta.items():
         if key.startswith(STRANGERS):
-            parts = (line.split(" ") for line in text.splitlines())
-            strangers = frozenset((uid, int(attempt)) for uid, attempt in parts)
+            parts = (line.rpartition(" ") for line in text.splitlines())
+            strangers = frozenset((uid, int(attempt)) for uid, _, attempt in parts)
             found[key.removeprefix(STRANGERS)] = strangers
     return found
 

@@ -407,7 +407,7 @@ class Nodes:
 def _of_disk(entry: Entry) -> str:
     """How full the disk is, and what follows."""
     assert entry.machine is not None
-    share = entry.machine.disk_mib / entry.machine.disk_of_mib
+    share = entry.machine.disk_mib / max(1, entry.machine.disk_of_mib)
     takes = "takes no new tasks" if entry.disk_full else "takes new tasks again"
     return f"its disk is {share:.0%} full: it {takes}"
 

@@ -119,6 +119,7 @@ def test_node_reports_of_itself_only(site) -> None:
         '{"$": "Report"}',
         "[" * 100_000,
         "no JSON",
+        report("one", site.manager.cluster).replace('"seq":', '"seq":-'),
     ):
         assert "no report" in refused(422, site.line("one"), "POST", path, body)
 

@@ -149,3 +149,12 @@ def test_the_page_is_up_to_date() -> None:
 
 if __name__ == "__main__":
     PAGE.write_text(rendered())
+
+
+@pytest.mark.parametrize(
+    "uid", ["", "x", "a/b@1", "a/b/c", "a/b/c@z", "a/b/c@-1", "a b/c/d@1", "a/b/c\n@1", "a/b/c@1\n",
+            "a/b/c/d@1", "a/b/c@" + "9" * 19],
+)  # fmt: skip
+def test_what_only_looks_like_a_task_is_none(uid: str) -> None:
+    with pytest.raises(ValueError, match="is no task"):
+        TaskName.parse(uid)

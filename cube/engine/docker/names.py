@@ -6,6 +6,7 @@ whole identity, so that a container can be adopted by a worker that has forgotte
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -37,6 +38,8 @@ FAILURES = "cube.failures"  # when they were seen, known when the container was 
 VOLUME = "cube.volume"
 
 # What must agree before a container of the right name is taken for the run that was asked for.
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_DEVICE = re.compile(r"[0-9]{1,3}")
 IDENTITY = (CLUSTER, NODE, JOB, SERVICE, TASK, ATTEMPT, RESTART, VERSION, SPEC)
 
 
@@ -110,13 +113,15 @@ def _gpu_labels(run: Run) -> dict[str, str]:
 
 
 def key_of(labels: Mapping[str, str]) -> RunKey | None:
-    """The run that labels name; None if they name none."""
+    """The run that labels name; None if they name none: anybody can make a container."""
     try:
-        uid = labels[TASK]
+        uid, attempt, restart = labels[TASK], labels[ATTEMPT], labels[RESTART]
         TaskName.parse(uid)
-        return RunKey(uid, int(labels[ATTEMPT]), int(labels[RESTART]))
     except (KeyError, ValueError):
         return None
+    if not (_NUMBER.fullmatch(attempt) and _NUMBER.fullmatch(restart)):
+        return None
+    return RunKey(uid, int(attempt), int(restart))
 
 
 def size_of(labels: Mapping[str, str]) -> tuple[int, int, int]:
@@ -142,7 +147,7 @@ def made_from(labels: Mapping[str, str]) -> TaskSpec | None:
 def gpus_of(labels: Mapping[str, str]) -> tuple[tuple[int, ...], int]:
     """The device numbers that a container was given, and the thousandths of each."""
     numbers = labels.get(GPUS, "").split(",")
-    return tuple(int(n) for n in numbers if n.isdigit()), _int(labels.get(GPU, ""))
+    return tuple(int(n) for n in numbers if _DEVICE.fullmatch(n)), _int(labels.get(GPU, ""))
 
 
 def grace_of(labels: Mapping[str, str]) -> float:
@@ -156,9 +161,10 @@ def grace_of(labels: Mapping[str, str]) -> float:
 def failures_of(labels: Mapping[str, str]) -> tuple[float, ...]:
     """When the failures were seen that were known when a container was made."""
     try:
-        return tuple(float(at) for at in labels.get(FAILURES, "").split(",") if at)
+        found = tuple(float(at) for at in labels.get(FAILURES, "").split(",") if at)
     except ValueError:
         return ()
+    return found if all(map(math.isfinite, found)) else ()
 
 
 def label_filter(cluster: str, node: str | None = None, job: str | None = None) -> list[str]:
@@ -172,4 +178,4 @@ def _clean(text: str) -> str:
 
 
 def _int(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return int(text) if _NUMBER.fullmatch(text) else 0
