@@ -11,12 +11,11 @@ settings.register_profile("cube", derandomize=True, deadline=None, max_examples=
 settings.load_profile("cube")
 
 HERE = Path(__file__).parent
-ALONE = ("cluster", "engine")  # folders whose tests share machines and engines, and mostly wait
+WAITING = ("cluster", "engine")  # folders whose tests share engines, and mostly wait for them
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one such folder run one after the other, beside all others."""
+    """Tests that wait run one after the other, beside those that compute."""
     for item in items:
-        folder = item.path.relative_to(HERE).parts[0]
-        if folder in ALONE:
-            item.add_marker(pytest.mark.xdist_group(folder))
+        if item.path.relative_to(HERE).parts[0] in WAITING:
+            item.add_marker(pytest.mark.xdist_group("waiting"))

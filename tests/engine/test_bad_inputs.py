@@ -97,7 +97,7 @@ def test_a_manager_that_does_not_answer(alone, monkeypatch):
         address = f"127.0.0.1:{closed.getsockname()[1]}"
     monkeypatch.setenv("CUBE_ADDR", address)
     monkeypatch.setenv("CUBE_TOKEN", "x")
-    check(alone("status"), 8, address, "cube dev")
+    check(alone("status"), 8, address, "CUBE_ADDR names it")
 
 
 def test_an_address_without_sense(alone, monkeypatch):
