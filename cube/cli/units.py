@@ -20,6 +20,7 @@ from cube.state_dir import StateDir
 if TYPE_CHECKING:
     from cube.hosting.units import Kind, UnitError
 
+TRY_SECONDS = 0.2  # between two looks at a manager that starts
 STARTED_SECONDS = 20.0
 _GIVEN = "cube.given"
 _WRITTEN = click.core.ParameterSource.COMMANDLINE
@@ -163,7 +164,7 @@ def await_manager(state: Path) -> str:
             found = look_for_manager(state)
             if found is not None and try_manager(found) is None:
                 return found.address
-        time.sleep(0.2)
+        time.sleep(TRY_SECONDS)
     raise Failure(
         "the manager does not start",
         remedy="see why with: journalctl -u cube-manager",

@@ -86,7 +86,7 @@ class TaskRoutes:
         session, size = self._find(request), await _json(request)
         try:
             rows, columns = int(size["rows"]), int(size["columns"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise HTTPException(422, "That is no size.") from None
         await run_in_threadpool(session.resize, rows, columns)
         return Response(status_code=204)
@@ -106,7 +106,7 @@ class TaskRoutes:
 async def _json(request: Request) -> Any:
     try:
         return await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HTTPException(400, "That is not JSON.") from None
 
 
@@ -114,5 +114,5 @@ def _wish(body: Any) -> Wish:
     try:
         command = tuple(str(word) for word in body["command"])
         return Wish(command, bool(body["tty"]), int(body["rows"]), int(body["columns"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise HTTPException(422, "That is no command.") from None

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
 import signal
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from cube.messages import Fact, Phase, Report
 from cube.remote.line import Line
+from cube.serving.streams import Bell
 from cube.spec import JobSpec, TaskSpec
 from cube.task import MachineUse, TaskUse
 from cube.trust import Identity
 from cube.trust.contexts import manager_to_node
 from cube.worker_api.metrics import expose
+from cube.worker_api.tasks import TaskRoutes
 from tests.hosting.hosts import client_of, manager_at, worker_at
 from tests.waiting import wait
 
@@ -76,3 +82,30 @@ def until(line: Line, path: str, condition):
     while not condition(told := json.loads(line.call("GET", path))):
         pass
     return told
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("no JSON", 400),
+        ("[" * 100_000, 400),
+        ("[]", 422),
+        ('{"command": ["sh"], "tty": false, "rows": Infinity, "columns": 80}', 422),
+        ('{"command": ["sh"], "tty": false, "rows": 1e999, "columns": 80}', 422),
+        ('{"command": 7, "tty": false, "rows": 24, "columns": 80}', 422),
+    ],
+)
+def test_what_is_no_command_is_refused(body: str, status: int) -> None:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body.encode()}
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [],
+        "path_params": {"uid": "shop/web/1@1"},
+    }
+    routes = TaskRoutes(None, Bell())
+    with pytest.raises(HTTPException) as caught:
+        asyncio.run(routes.execute(Request(scope, receive)))
+    assert caught.value.status_code == status
