@@ -16,7 +16,7 @@ demo: $(READY) ## an embedded cluster runs examples/shop.compose.yaml, explains 
 	@$(BIN)/cube demo
 
 test: $(READY) image ## all tests, with branch coverage
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --cov --cov-report=term
+	@$(BIN)/python -m pytest --numprocesses auto --cov --cov-report=term
 
 lint: $(READY) ## formatting, style, types and the direction of imports
 	$(BIN)/ruff format --check .
