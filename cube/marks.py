@@ -49,6 +49,8 @@ MARKS = {
     "round-abandoned": "a round was not answered in time",
     "round-stale": "an answer to another round was dropped",
     "round-refused": "a decision was not applied, because the fleet had moved on",
+    "asked-for-whole-job": "a node was looked for that takes all of a job that is kept together",
+    "whole-job-waits": "no node took all of a job that is kept together",
     "scheduler-needs-fleet": "a scheduler held another fleet than the manager thought",
     "pinned-task-waited": "a task waited for the node that has its data",
     "dropped-attempt-wanted": "a worker had given up an attempt that was then wanted again",

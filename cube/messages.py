@@ -335,6 +335,7 @@ class Question:
     demand: Demand
     tasks: tuple[str, ...]  # uids, in queue order
     present: tuple[tuple[int, int], ...] = ()  # (row, instances of demand.service there)
+    whole: bool = False  # the demand is that of all of them: one row, which is taken once
 
 
 @dataclass(frozen=True, slots=True)

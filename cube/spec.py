@@ -7,6 +7,7 @@ reads files or knows YAML.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from operator import attrgetter
@@ -128,6 +129,16 @@ class GpuNeed:
         """Thousandths of a device altogether."""
         return self.count * self.milli
 
+    @classmethod
+    def all_of(cls, needs: Sequence[GpuNeed]) -> GpuNeed | None:
+        """All of these on one node: whole devices of like models, or one need; else None."""
+        if len(needs) < 2:
+            return needs[0] if needs else None
+        whole = all(need.milli == WHOLE_GPU_MILLI for need in needs)
+        if not whole or len({need.models for need in needs}) > 1:
+            return None
+        return cls(sum(need.count for need in needs), models=needs[0].models)
+
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
@@ -235,6 +246,7 @@ class JobSpec:
     priority: int = 50  # 0 to 100; higher is placed first
     datacenters: tuple[str, ...] = ()  # empty: any
     source: str = ""  # the file it came from; another file may not take its name
+    together: bool = False  # all tasks on one node
 
     def service(self, name: str) -> TaskSpec | None:
         """The service of that name, or None."""
@@ -255,10 +267,11 @@ class Demand:
     constraints: tuple[Constraint, ...] = ()
     datacenters: tuple[str, ...] = ()
     node: str | None = None  # pinned to this node (global tasks, data)
-    service: str = ""  # "job/service"; "" where nothing is spread or counted
+    service: str = ""  # "job/service"; "" where nothing is spread or counted; the whole's is "job"
     spread: Spread = Spread("none")
     max_per_node: int | None = None
     gpu: GpuNeed | None = None
+    together: bool = False  # its job is kept on one node: `node`, once there is one
 
     @classmethod
     def of(cls, job: JobSpec, spec: TaskSpec, node: str | None = None) -> Demand:
@@ -266,7 +279,9 @@ class Demand:
         counted = (spec.spread.mode != "none" and not spec.kind.is_batch) or (
             spec.max_per_node is not None
         )
-        spread = Spread("none") if spec.kind.is_batch or spec.kind.is_global else spec.spread
+        together = job.together and not spec.kind.is_global
+        alone = spec.kind.is_batch or spec.kind.is_global or together
+        spread = Spread("none") if alone else spec.spread
         return cls(
             spec.cpu_milli,
             spec.memory_mib,
@@ -279,6 +294,28 @@ class Demand:
             spread,
             spec.max_per_node,
             spec.gpu,
+            together,
+        )
+
+    @classmethod
+    def of_whole(cls, job: JobSpec, parts: Sequence[Demand]) -> Demand:
+        """What tasks of a job that is kept together need of the one node that they go to.
+
+        Of GPUs that cannot be added up (see `GpuNeed.all_of`) only the largest need is looked at.
+        """
+        ports = dict.fromkeys(port for part in parts for port in part.ports)
+        constraints = dict.fromkeys(c for part in parts for c in part.constraints)
+        needs = [part.gpu for part in parts if part.gpu is not None]
+        return cls(
+            sum(part.cpu_milli for part in parts),
+            sum(part.memory_mib for part in parts),
+            sum(part.disk_mib for part in parts),
+            tuple(ports),
+            tuple(constraints),
+            job.datacenters,
+            service=job.name,
+            gpu=GpuNeed.all_of(needs) or max(needs, key=attrgetter("total_milli"), default=None),
+            together=True,
         )
 
     @property

@@ -130,6 +130,7 @@ class Decision:
     feasible: int = 0  # nodes that passed every filter
     error: str = ""  # the policy raised or returned nonsense
     gpus: tuple[int, ...] = ()  # the device numbers that were chosen on the node
+    whole: bool = False  # it is about all of its job at once, which is kept together
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,15 @@ from cube.messages import (
     Placed,
     Report,
     Save,
+    Scale,
     Send,
     Snapshot,
     Submit,
     Tick,
     Wake,
 )
+from cube.policies import make_policy
+from cube.scheduler import Scheduler
 from cube.spec import JobSpec, TaskSpec
 from cube.store import MemoryStore
 from cube.task import Decision, State, Task
@@ -110,6 +113,54 @@ class Driver:
 
     def task(self, task_id: str = "shop/web/1") -> Task:
         return next(t for t in self.look().tasks if t.id == task_id)
+
+
+class Pair(Driver):
+    """A manager whose scheduler answers at once."""
+
+    def __init__(self, nodes: int = 2, policy: str = "epvm", **options: Any) -> None:
+        self.scheduler = Scheduler(make_policy(policy))
+        self.infos: dict[str, NodeInfo] = {}
+        super().__init__(nodes, **options)
+
+    def tell(self, message: Any) -> list[Any]:
+        sends = super().tell(message)
+        for send in sends:
+            if isinstance(send.message, Place):
+                (answer,) = self.scheduler.receive(send.message, self.now)
+                sends = sends + self.tell(answer.message)
+        return sends
+
+    def look(self) -> Snapshot:
+        return self.manager.snapshot()  # to ask it by a message could begin a round
+
+    def join(self, node: str, cores: int = 4, **fields: Any) -> None:
+        """A node with so many cores joins."""
+        self.infos[node] = NodeInfo(node, 1000 * cores, 4000, 1000, **fields)
+        self.report(node, info=self.infos[node])
+
+    def run(self, *specs: TaskSpec, name: str = "shop", together: bool = True) -> None:
+        """Submit a job that is kept together."""
+        self.now += 1
+        self.tell(Submit(f"{name} at {self.now}", JobSpec(name, specs, together=together), "e/1"))
+
+    def scale(self, count: int) -> None:
+        self.now += 1
+        self.tell(Scale(f"scale at {self.now}", "shop", (("web", count),), "e/1"))
+
+    def where(self, job: str = "shop") -> dict[str, str | None]:
+        """The node of each task that is not over."""
+        tasks = [t for t in self.look().tasks if t.job == job and not t.state.final]
+        return {t.id.partition("/")[2]: t.node for t in tasks}
+
+    def live(self, *silent: str) -> None:
+        """Let a second pass in which all nodes do what they were told."""
+        self.now += 1
+        for name in [n.name for n in self.look().nodes if n.name not in silent]:
+            here = [t for t in self.look().tasks if t.node == name and t.state.placed]
+            facts = [stopped(t) if t.state is State.STOPPING else running(t) for t in here]
+            self.report(name, *facts, info=self.infos.get(name))
+        self.pass_time(1)
 
 
 def assigns(sends: list[Any]) -> dict[str, Assign]:

@@ -74,6 +74,8 @@ def _faults(job: JobSpec) -> Iterator[str]:
     )
     if sum(s.instances for s in job.services) > MAX_INSTANCES:
         yield f"a job has at most {MAX_INSTANCES} tasks"
+    if job.together and any(s.kind.is_global for s in job.services):
+        yield "a job that is kept together has no global services"
     for spec in job.services:
         yield from (f"service {spec.name[:60]}: {text}" for text in _service(spec, names))
     try:

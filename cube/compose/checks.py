@@ -18,6 +18,7 @@ from cube.compose.models import JobFile, Service
 from cube.compose.part import ignorance, written_fields
 from cube.compose.problem import MOST_PROBLEMS
 from cube.compose.storage import MountEntry
+from cube.compose.together import Finding, together_problems, together_warnings
 
 MIN_MEMORY_LIMIT = 6 << 20  # engines refuse less
 _MOST = MOST_PROBLEMS + 1  # of each sort; placing them takes time
@@ -35,15 +36,13 @@ def check(document: Document, file: JobFile, broken: frozenset[str]) -> None:
         document.warnings.append(document.problem(path, text, remedy, at_key=True))
 
 
-Finding = tuple[Path, str, str]
-
-
 def _problems(document: Document, file: JobFile, broken: frozenset[str]) -> Iterator[Finding]:
     services = document.data.get("services")
     volumes = document.data.get("volumes") or {}
     names = list(services) if isinstance(services, dict) else []
     yield from _cycles(file)
     yield from _host_ports(file)
+    yield from together_problems(file)
     for name, service in file.services.items():
         path = ("services", name)
         yield from _dependencies(path, service, names, file, broken)
@@ -209,6 +208,7 @@ def _share_remedy(entry: MountEntry) -> str:
 
 
 def _warnings(file: JobFile, broken: frozenset[str]) -> Iterator[Finding]:
+    yield from together_warnings(file)
     for name, service in file.services.items():
         path = ("services", name)
         for index, entry in enumerate(service.ports):

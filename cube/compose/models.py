@@ -257,6 +257,9 @@ class JobExtras(Part):
     datacenters: Annotated[tuple[str, ...], Written(read_datacenters, (STRINGS,))] = Field(
         (), description="Where its tasks may be placed; anywhere by default."
     )
+    together: Flag = Field(
+        False, description="All of the job on one node; see Jobs that are kept together."
+    )
 
 
 class JobFile(Part):

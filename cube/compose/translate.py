@@ -52,6 +52,7 @@ def translate(file: JobFile, around: Surroundings) -> spec.JobSpec:
         priority=file.cube.priority,
         datacenters=file.cube.datacenters,
         source=around.source,
+        together=file.cube.together,
     )
 
 
@@ -71,7 +72,7 @@ def _task(name: str, service: Service, file: JobFile, around: Surroundings) -> s
         cpu_milli=_counted(deploy.resources.reservations.cpus, limits.cpus, spec.DEFAULT_CPU_MILLI),
         memory_mib=_memory(deploy),
         disk_mib=units.mib(extras.disk or 0),
-        gpu=_gpu(service),
+        gpu=gpu_need(service),
         cpu_limit_milli=limits.cpus,
         memory_limit_mib=None if limits.memory is None else units.mib(limits.memory),
         constraints=deploy.placement.constraints,
@@ -179,7 +180,7 @@ def _memory(deploy: Deploy) -> int:
     return units.mib(_counted(resources.reservations.memory, resources.limits.memory, default))
 
 
-def _gpu(service: Service) -> spec.GpuNeed | None:
+def gpu_need(service: Service) -> spec.GpuNeed | None:
     """The reservation's count, and what `x-cube.gpu` says of it or instead of it."""
     reserved, own = service.deploy.resources.reservations.devices, service.cube.gpu
     if not reserved and own is None:

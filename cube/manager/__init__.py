@@ -6,7 +6,8 @@ the nodes.
 
 `ledger` holds what is known, `jobs` what users ask for, `revising` changes that need no
 file, `rollout` new versions, `drain` nodes that are to be emptied, `operators` what else is said of
-nodes, `rounds` placement, `nodes` reports and assignments, `facts` what reports say of tasks,
+nodes, `rounds` placement (`dependencies` and `together` say what it has to wait for and where whole
+jobs go), `nodes` reports and assignments, `facts` what reports say of tasks,
 `images` which bytes they run, `strangers` what the store never knew, `recovery` what becomes of it,
 `doors` who is let in, `retention` what is forgotten after its time.
 """

@@ -1,8 +1,9 @@
 """Empties nodes for their operators, one instance of a service at a time.
 
 Owns that a node drains or may have tasks again. It stops what has to move and never picks where to;
-tasks of global services leave with their place, which `jobs` and `rollout` look after. Level-
-triggered: each step looks at the books, so a restarted manager goes on where the earlier one was.
+tasks of global services leave with their place, which `jobs` and `rollout` look after, and a job
+that is kept together leaves only for a node with room for all of it. Level-triggered: each step
+looks at the books, so a restarted manager goes on where the earlier one was.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from cube.manager.jobs import Jobs
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.rollout import is_ending, is_up
+from cube.manager.together import whole_of
 from cube.marks import mark
 from cube.messages import Drain, Reply
+from cube.spec import Demand
 from cube.task import State, Task, TaskEvent
 
 Service = tuple[str, str]  # of a job
@@ -86,9 +89,32 @@ class Draining:
         """Tasks that could run elsewhere, by service, in an order that no restart changes."""
         found: dict[Service, list[Task]] = {}
         tasks = [task for node in self._ledger.draining for task in self._ledger.on(node)]
+        wholes: dict[str, bool] = {}
         for task in sorted(filter(self._may_move, tasks), key=_order):
-            found.setdefault((task.job, task.service), []).append(task)
+            if self._has_place(task, wholes):
+                found.setdefault((task.job, task.service), []).append(task)
         return found
+
+    def _has_place(self, task: Task, wholes: dict[str, bool]) -> bool:
+        """Is there room elsewhere for a job that is kept together?
+
+        Of any other job a drain stops one instance of a service and sees; of this one it would stop
+        something of everything. `wholes` remembers the answer for each job that is to leave whole.
+        """
+        job = self._ledger.jobs[task.job].spec
+        if not job.together:
+            return True
+        demand = self._ledger.demand(task)
+        if demand.node is not None:
+            return self._fits(demand, demand.node)
+        if job.name not in wholes:
+            whole = whole_of(job, self._ledger.of(job.name))
+            wholes[job.name] = any(self._fits(whole, name) for name in self._nodes.entries)
+        return wholes[job.name]
+
+    def _fits(self, demand: Demand, node: str) -> bool:
+        row = self._ledger.fleet.row_of(node)
+        return row is not None and self._ledger.fleet.fits(row, demand)
 
     def _may_move(self, task: Task) -> bool:
         stays = task.state is State.STOPPING or task.spec.kind.is_global
@@ -142,6 +168,14 @@ class Draining:
             names = ", ".join(self._ledger.data_nodes(task.job, task.spec))
             if names and task.state is not State.STOPPING:
                 yield f"blocked by volume {names}, which ties {task.id} to {task.node}"
+        wholes: dict[str, bool] = {}
+        for task in filter(self._may_move, tasks):
+            if not self._has_place(task, wholes):
+                home = self._ledger.demand(task).node
+                lacks = f"{home} has no room for {task.id}"
+                if home is None:
+                    lacks = "no other node has room for all of it"
+                yield f"blocked by {task.job}, which is kept together: {lacks}"
         services = {(t.job, t.service) for t in tasks}
         for service, movable in self._movable().items():
             awaited = self._awaited(movable) if service in services else None

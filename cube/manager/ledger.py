@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from cube.fleet import Fleet
+from cube.manager.together import home_of
 from cube.messages import Effect, Save, Send
 from cube.spec import Demand, TaskSpec
 from cube.task import (
@@ -159,10 +160,13 @@ class Ledger:
         return tuple(sorted(self._counts.get(service, {}).items()))
 
     def demand(self, task: Task) -> Demand:
-        """What placement needs to know of a task, its data's node included."""
+        """What placement needs to know of a task, the node of its data or its job included."""
+        job = self.jobs[task.job].spec
         tied = task.index if task.spec.kind.is_global else None
         node = tied or next(iter(self.data_nodes(task.job, task.spec).values()), None)
-        return Demand.of(self.jobs[task.job].spec, task.spec, node)
+        if node is None and job.together:
+            node = home_of(self.of(task.job), self.draining)
+        return Demand.of(job, task.spec, node)
 
     # --- jobs, volumes, answers, events ---
 
@@ -181,11 +185,16 @@ class Ledger:
     def data_nodes(self, job: str, spec: TaskSpec) -> dict[str, str]:
         """Where the data is that a spec mounts, by volume, as far as there is any yet.
 
-        Tasks of global services have data of their own on every node; nothing ties them.
+        Tasks of global services have data of their own on every node; nothing ties them. The data
+        of one service ties all of a job that is kept together.
         """
         if spec.kind.is_global:
             return {}
-        names = (volume_name(job, m.kind, m.source) for m in spec.pinning_mounts)
+        known, specs = self.jobs.get(job), [spec]
+        if known is not None and known.spec.together:
+            specs += [s for s in known.spec.services if not s.kind.is_global and s is not spec]
+        mounts = (m for s in specs for m in s.pinning_mounts)
+        names = (volume_name(job, m.kind, m.source) for m in mounts)
         return {name: self.volumes[name].node for name in names if name in self.volumes}
 
     def pin_data(self, task: Task) -> None:
@@ -215,6 +224,9 @@ class Ledger:
         """Save what an operator decided about a node."""
         mark = replace(self.mark_of(node), revision=self.next_revision(), **fields)
         self.node_marks[node] = mark
+        for task in self.on(node):  # where its job may go has changed if it is kept together
+            if self.jobs[task.job].spec.together:
+                self.moved.setdefault(task.job, {})
         if mark.draining:
             self.draining[node] = None
         else:

@@ -83,7 +83,10 @@ class Queue:
             self._unpark(demand, len(self._parked[demand]))
 
     def thinned(self, service: str) -> None:
-        """Fewer instances of a service are about: its rules may let in one of its own anywhere."""
+        """Fewer instances of a service are about: its rules may let in one of its own anywhere.
+
+        Tasks of a job that is kept together are parked under its name: they come and go together.
+        """
         for demand in [d for d in self._parked if d.service == service]:
             self._unpark(demand, len(self._parked[demand]))
 

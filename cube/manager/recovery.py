@@ -107,6 +107,8 @@ class Recovery:
         if old is not None and old.uid == fact.uid and old.attempt > fact.attempt:
             return f"{old.id} was placed anew meanwhile"
         demand = self._ledger.demand(self._as_task(job, fact))
+        if demand.together and demand.node not in (None, entry.name):
+            return f"{job.name} is kept together, on {demand.node}"
         if not self._nodes.strangers.leaves_room(entry, fact, demand):
             return f"{entry.name} has no room for it"
         return ""

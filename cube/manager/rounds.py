@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+from cube.manager.dependencies import unmet_dependency
 from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.queue import Key, Queue, queue_key
+from cube.manager.together import whole_of
 from cube.marks import mark
 from cube.messages import MANAGER, SCHEDULER, BeginRound, NeedFleet, Place, Placed, Question, Round
 from cube.placement import why_pending
@@ -22,6 +25,35 @@ ROUND_SECONDS = 5.0  # a round unanswered for so long is abandoned
 ROUND_TASKS = 1024  # asked about at once, at most
 FIFO_TASKS = 8  # the same where the first that does not fit ends the round
 POLICY_RETRY_SECONDS = 5.0  # after a policy failed
+
+
+@dataclass(slots=True)
+class _Whole:
+    """All of a job that is kept together and has no node yet, in one round."""
+
+    demand: Demand
+    handed: int = 0  # of the GPUs that it is given
+
+    def next_gpus(self, count: int) -> range:
+        """Which of the GPUs are those of its next task."""
+        self.handed += count
+        return range(self.handed - count, self.handed)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A task in the round in flight, with what was asked for it."""
+
+    key: Key
+    demand: Demand
+    whole: _Whole | None = None
+    gpus: range = range(0)  # which of the whole's are its own
+
+    def gpus_of(self, decision: Decision) -> tuple[int, ...]:
+        """The devices that it is given."""
+        if self.whole is None:
+            return decision.gpus
+        return decision.gpus[self.gpus.start : self.gpus.stop]
 
 
 class Rounds:
@@ -35,7 +67,7 @@ class Rounds:
         self._ledger = ledger
         self._nodes = nodes
         self.queue = Queue(self._still_waits)
-        self._asked: dict[str, tuple[Key, Demand]] = {}  # by uid, in the round in flight
+        self._asked: dict[str, _Asked] = {}  # by uid, in the round in flight
         self._round: Round | None = None
         self._sent_at = 0.0
         self._number = 0
@@ -68,6 +100,12 @@ class Rounds:
             self.queue.opened()
         for job in self._ledger.moved:
             self.queue.unblock(job)
+            if self._is_together(job):
+                self.queue.thinned(job)  # where it is, or how much it needs, may have changed
+
+    def _is_together(self, job: str) -> bool:
+        known = self._ledger.jobs.get(job)
+        return known is not None and known.spec.together
 
     def tick(self) -> None:
         """Give up on a round that nobody answers."""
@@ -78,8 +116,8 @@ class Rounds:
 
     def _abandon(self) -> None:
         self._round, self._base = None, 0
-        for key, _ in self._asked.values():
-            self.queue.push(key)
+        for asked in self._asked.values():
+            self.queue.push(asked.key)
         self._asked.clear()
 
     def _wake(self, gained: Iterable[int], thinned: Iterable[str]) -> None:
@@ -123,6 +161,7 @@ class Rounds:
     def _start(self, most: int) -> None:
         tasks: dict[Demand, list[str]] = {}
         order: list[Demand] = []
+        wholes: dict[str, _Whole] = {}  # by job
         while len(order) < most and (key := self.queue.pop()) is not None:
             if not self._still_waits(key):
                 continue
@@ -130,16 +169,33 @@ class Rounds:
             if task.uid in self._asked or self._waits(task, key):
                 continue
             demand = self._ledger.demand(task)
-            self._asked[task.uid] = (key, demand)
+            whole = self._whole(task, wholes) if demand.together and demand.node is None else None
+            self._asked[task.uid] = asked = _Asked(key, demand, whole)
+            if whole is not None and demand.gpu is not None:
+                asked.gpus = whole.next_gpus(demand.gpu.count)
+            demand = demand if whole is None else whole.demand
             tasks.setdefault(demand, []).append(task.uid)
             order.append(demand)
         if order:
-            self._send(tasks, order)
+            self._send(tasks, order, {whole.demand for whole in wholes.values()})
 
-    def _send(self, tasks: dict[Demand, list[str]], order: list[Demand]) -> None:
+    def _whole(self, task: Task, wholes: dict[str, _Whole]) -> _Whole:
+        """What all of its job needs; the rest of those that wait for room come along."""
+        if task.job not in wholes:
+            mark("asked-for-whole-job")
+            job = self._ledger.jobs[task.job].spec
+            wholes[task.job] = _Whole(whole_of(job, self._ledger.of(task.job)))
+            self.queue.thinned(task.job)
+        return wholes[task.job]
+
+    def _send(
+        self, tasks: dict[Demand, list[str]], order: list[Demand], wholes: set[Demand]
+    ) -> None:
         number = {demand: i for i, demand in enumerate(tasks)}
         questions = tuple(
-            Question(d, tuple(uids), self._ledger.present(d.service) if d.service else ())
+            Question(
+                d, tuple(uids), self._ledger.present(d.service) if d.service else (), d in wholes
+            )
             for d, uids in tasks.items()
         )
         fleet = self._ledger.fleet
@@ -162,7 +218,7 @@ class Rounds:
         if task.not_before > self._ledger.now:
             self.queue.delay(key, task.not_before)
             return True
-        unmet = self._unmet(task)
+        unmet = unmet_dependency(self._ledger, task)
         if unmet:
             self.queue.block(key, task.job)
             self._say(task, unmet)
@@ -171,31 +227,10 @@ class Rounds:
         if away:
             mark("pinned-task-waited")
             # Its node's return wakes it.
-            self.queue.park(key, self._ledger.demand(task))
+            self._park(key, task.job, self._ledger.demand(task))
             self._say(task, away)
             return True
         return False
-
-    def _unmet(self, task: Task) -> str:
-        """What a task's `depends_on` still waits for."""
-        for dependency in task.spec.depends_on:
-            others = [t for t in self._ledger.of(task.job) if t.service == dependency.service]
-            others = [t for t in others if self._counts(t)]
-            if not all(_has_come(t, dependency.condition) for t in others):
-                text = f"waits for {dependency.service} to be {dependency.condition}"
-                failed = next((t.id for t in others if t.state is State.FAILED), "")
-                return f"{text}, but {failed} failed" if failed else text
-        return ""
-
-    def _counts(self, task: Task) -> bool:
-        """Does a dependent wait for it? Not if it was scaled away, or its node is gone."""
-        spec = self._ledger.jobs[task.job].spec.service(task.service)
-        if spec is None:
-            return False
-        if spec.kind.is_global:
-            waits = task.state is not State.PENDING or self._ledger.is_open(task.index)
-            return waits and task.state is not State.STOPPED
-        return int(task.index) <= spec.instances
 
     def _data_away(self, task: Task) -> str:
         """Why a task whose data is on one node cannot be placed there now."""
@@ -236,15 +271,16 @@ class Rounds:
         self._round, self._base, self._place = None, self._place.revision, None
         for decision in message.decisions:
             self._apply(decision)
-        for key, _ in self._asked.values():  # not answered at all
-            self.queue.push(key)
+        for asked in self._asked.values():  # not answered at all
+            self.queue.push(asked.key)
         self._asked.clear()
         self._wake(self._gained, self._thinned)
         self._gained.clear()
         self._thinned.clear()
 
     def _apply(self, decision: Decision) -> None:
-        key, demand = self._asked.pop(decision.uid)
+        asked = self._asked.pop(decision.uid)
+        key = asked.key
         task = self._ledger.tasks.get(key[3])
         fleet, row = self._ledger.fleet, decision.row
         if row is not None:
@@ -252,22 +288,36 @@ class Rounds:
         if task is None or task.uid != decision.uid or task.state is not State.PENDING:
             return
         if row is None:
-            self._fits_nowhere(task, key, demand, decision)
-        elif (
-            fleet.fits(row, demand, decision.gpus)
-            and self._ledger.demand(task) == demand
-            and task.not_before <= self._ledger.now
-        ):
-            self._settle(task, decision)
+            self._fits_nowhere(task, asked, decision)
+        elif self._still_fits(task, row, asked, decision) and task.not_before <= self._ledger.now:
+            self._settle(task, decision, asked.gpus_of(decision))
         else:
             mark("round-refused")
             self.queue.push(key)  # the fleet or the task moved on since the question
 
-    def _fits_nowhere(self, task: Task, key: Key, demand: Demand, decision: Decision) -> None:
+    def _still_fits(self, task: Task, row: int, asked: _Asked, decision: Decision) -> bool:
+        """Is what it needs what was asked about, and is there room for it?"""
+        fleet, demand = self._ledger.fleet, self._ledger.demand(task)
+        if asked.whole is None:
+            return fleet.fits(row, demand, decision.gpus) and demand == asked.demand
+        if demand == asked.demand and not fleet.fits(row, asked.whole.demand, decision.gpus):
+            return False
+        # The first of them has made it the node of the others.
+        here = asked.demand.pinned(fleet.info(row).name)
+        return demand in (asked.demand, here) and fleet.fits(row, here, asked.gpus_of(decision))
+
+    def _park(self, key: Key, job: str, demand: Demand) -> None:
+        """It waits for room; where its job is kept together, also for whatever happens to that."""
+        self.queue.park(key, replace(demand, service=job) if demand.together else demand)
+
+    def _fits_nowhere(self, task: Task, asked: _Asked, decision: Decision) -> None:
+        key = asked.key
         if decision.error:
             self.queue.delay(key, self._ledger.now + POLICY_RETRY_SECONDS)
         else:
-            self.queue.park(key, demand)
+            self._park(key, task.job, asked.demand if asked.whole is None else asked.whole.demand)
+            if asked.whole is not None:
+                mark("whole-job-waits")
             if self._fifo and key not in self._blocking:
                 heapq.heappush(self._blocking, key)
         old = task.decision
@@ -277,7 +327,7 @@ class Rounds:
                 text = f"{task.id} is pending: {why_pending(decision)}"
                 self._ledger.task_event("task.pending", text, told)
 
-    def _settle(self, task: Task, decision: Decision) -> None:
+    def _settle(self, task: Task, decision: Decision, gpus: tuple[int, ...]) -> None:
         assert decision.row is not None
         name = self._ledger.fleet.info(decision.row).name
         placed = self._ledger.move(
@@ -290,19 +340,7 @@ class Rounds:
             exit_code=None,
             reason="",
             decision=decision,
-            gpus=decision.gpus,
+            gpus=gpus,
         )
         self._ledger.pin_data(placed)
         self._ledger.task_event("task.placed", f"{task.id} goes to {name}", placed)
-
-
-def _has_come(task: Task, condition: str) -> bool:
-    """Is a task so far as a dependent one demands?"""
-    if condition == "completed":
-        return task.state is State.COMPLETED
-    if task.state is State.COMPLETED:
-        return True
-    if task.state is not State.RUNNING:
-        return False
-    checked = condition == "healthy" and task.spec.has_health
-    return task.healthy is True if checked else True

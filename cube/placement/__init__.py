@@ -46,6 +46,8 @@ class _Asked:
     shape: Shape | Slot | None  # None: tied to one node
     spreading: Spreading | None
     failed: Decision | None = None  # the round only takes: what fits nowhere will not fit later
+    whole: bool = False
+    settled: Decision | None = None  # of a whole: what holds for all of its tasks
 
 
 class Placer:
@@ -128,7 +130,7 @@ class Placer:
             if instances is None:
                 instances = services[demand.service] = Instances(question.present)
             spreading = Spreading(self.fleet, demand, instances)
-        return _Asked(demand, iter(question.tasks), shape, spreading)
+        return _Asked(demand, iter(question.tasks), shape, spreading, whole=question.whole)
 
     def _shape(self, demand: Demand) -> Shape | Slot:
         if self._board is not None and is_plain(demand):
@@ -143,8 +145,15 @@ class Placer:
         return shape
 
     def _next(self, asked: _Asked) -> Decision:
-        """Decide and take for the question's next task."""
+        """Decide and take for the question's next task; for a whole, with its first task."""
         uid = next(asked.uids)
+        if not asked.whole:
+            return self._one(uid, asked)
+        if asked.settled is None:
+            asked.settled = replace(self._one(uid, asked), whole=True)
+        return replace(asked.settled, uid=uid)
+
+    def _one(self, uid: str, asked: _Asked) -> Decision:
         if asked.failed is not None:
             why = asked.failed
             return self._unplaced(uid, why.rejections, why.error)

@@ -67,6 +67,11 @@ def reject(fleet: Fleet, demand: Demand, spreading: Spreading | None) -> tuple[R
     return tuple(found)
 
 
+def tie_of(demand: Demand) -> str:
+    """The reason of all nodes but the one that the demand is tied to."""
+    return f"{'together' if demand.together else 'node'} {demand.node}"
+
+
 def _rejection(fleet: Fleet, demand: Demand, reason: str, failed: Rows) -> Rejection:
     if reason in RESOURCES:
         resource = RESOURCES.index(reason)
@@ -79,7 +84,7 @@ def _rejection(fleet: Fleet, demand: Demand, reason: str, failed: Rows) -> Rejec
         best = int(near.argmax())
         name = fleet.info(int(failed[best])).name
         return Rejection(GPU, len(failed), demand.gpu_milli, int(near[best]), name)
-    known = demand.node if reason == f"node {demand.node}" else None
+    known = demand.node if reason == tie_of(demand) else None
     if known is not None and fleet.row_of(known) is None:
         known = None
     return Rejection(reason, len(failed), node=known)
@@ -102,7 +107,7 @@ def _tests(fleet: Fleet, demand: Demand, spreading: Spreading | None) -> Iterato
 def _suiting(fleet: Fleet, demand: Demand) -> Iterator[tuple[str, Test]]:
     """The filters that look at what a node is, not at what is free there."""
     if demand.node is not None:
-        yield f"node {demand.node}", partial(_is_node, fleet, demand.node)
+        yield tie_of(demand), partial(_is_node, fleet, demand.node)
     if demand.datacenters:
         column = fleet.column("node.datacenter")
         reason = f"datacenter {', '.join(demand.datacenters)}"

@@ -14,11 +14,14 @@ from cube.spec import WHOLE_GPU_MILLI
 from cube.task import Decision, Rejection
 
 NO_NODES: Final = "there are no nodes"
+WHOLE: Final = "no node takes its whole job, which is kept together"
 
 
 def why_pending(decision: Decision) -> str:
     """Why the task of a decision without a row waits."""
-    return decision.error or describe(decision.rejections)
+    if decision.error or not decision.whole:
+        return decision.error or describe(decision.rejections)
+    return f"{WHOLE}: {describe(decision.rejections)}"
 
 
 def describe(rejections: Sequence[Rejection]) -> str:
@@ -29,7 +32,7 @@ def describe(rejections: Sequence[Rejection]) -> str:
     """
     if not rejections:
         return NO_NODES
-    tied = [r for r in rejections if r.reason.startswith("node ")]
+    tied = [r for r in rejections if r.reason.startswith(("node ", "together "))]
     short = [r for r in rejections if r.reason in (*RESOURCES, GPU)]
     other = [r for r in rejections if r not in tied and r not in short]
     sentences = [*map(_tied, tied), *map(_short, short), *map(_other, other)]
@@ -37,8 +40,9 @@ def describe(rejections: Sequence[Rejection]) -> str:
 
 
 def _tied(rejection: Rejection) -> str:
-    name = rejection.reason.removeprefix("node ")
-    return f"is tied to {name}" + ("" if rejection.node else ", which is not in this cluster")
+    kind, _, name = rejection.reason.partition(" ")
+    to = "kept with its job on" if kind == "together" else "tied to"
+    return f"is {to} {name}" + ("" if rejection.node else ", which is not in this cluster")
 
 
 def _short(rejection: Rejection) -> str:

@@ -39,9 +39,16 @@ def diff_job(old: JobSpec | None, new: JobSpec) -> list[FieldChange]:
     """What changes about the job itself, its services left aside."""
     if old is None:
         return []
-    before = {"priority": str(old.priority), "datacenters": _line(old.datacenters)}
-    after = {"priority": str(new.priority), "datacenters": _line(new.datacenters)}
-    return _compare(before, after)
+    return _compare(_of_job(old), _of_job(new))
+
+
+def _of_job(job: JobSpec) -> dict[str, str]:
+    together = str(job.together).lower()
+    return {
+        "priority": str(job.priority),
+        "datacenters": _line(job.datacenters),
+        "together": together,
+    }
 
 
 def _change(old: TaskSpec | None, new: TaskSpec) -> ServiceChange:

@@ -5,7 +5,11 @@ Pure: it looks at a `Snapshot` and changes nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from cube.manager.together import whole_of
 from cube.messages import Snapshot
+from cube.placement.filters import tie_of
 from cube.plan.bench import Bench
 from cube.policies import Policy
 from cube.spec import Demand
@@ -42,7 +46,12 @@ def _now(snapshot: Snapshot, task: Task, policy: Policy) -> NowView | None:
     bench = Bench(snapshot, policy)
     bench.give_back(task)
     demand = bench.demand(job.spec, task.spec, task.index)
+    whole = demand.together and demand.node is None
+    if whole:
+        tasks = (t for t in snapshot.tasks if t.job == task.job)
+        demand = whole_of(job.spec, tasks)
     decision = bench.placer.decide(demand, bench.present(demand), task.uid)
+    decision = replace(decision, whole=whole)
     verdicts = [_verdict(bench, demand, node, decision) for node in bench.placer.fleet.names]
     return {"decision": show_decision(decision), "verdicts": sorted(verdicts, key=_merit)}
 
@@ -50,12 +59,12 @@ def _now(snapshot: Snapshot, task: Task, policy: Policy) -> NowView | None:
 def _verdict(bench: Bench, demand: Demand, node: str, decision: Decision) -> VerdictView:
     """What the filters and the policy say of one node."""
     if demand.node not in (None, node):
-        rejections = [show_rejection(Rejection(f"node {demand.node}", 1, node=demand.node))]
+        rejections = [show_rejection(Rejection(tie_of(demand), 1, node=demand.node))]
         score = None
     else:
         alone = bench.placer.decide(demand.pinned(node), bench.present(demand))
         score = alone.score if alone.row is not None else None
-        others = f"node {node}"  # the other nodes, turned away because only this one was asked
+        others = tie_of(demand.pinned(node))  # they are turned away because only this was asked
         rejections = [] if score is not None else _mine(alone, others)
     return {
         "node": node,

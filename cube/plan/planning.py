@@ -154,7 +154,8 @@ def _under(
     bench = Bench(snapshot, policy)
     for task in _leavers(job, tasks):
         bench.give_back(task)
-    placements = [_place(bench, job, wish) for wish in wishes]
+    whole = _whole(job, tasks, wishes)
+    placements = [_place(bench, job, wish, whole) for wish in wishes]
     errors = [p["decision"]["error"] for p in placements if p["decision"] is not None]
     placed = sum(p["node"] is not None for p in placements)
     return {
@@ -166,14 +167,25 @@ def _under(
     }
 
 
-def _place(bench: Bench, job: JobSpec, wish: _Wish) -> PlacementView:
+def _whole(job: JobSpec, tasks: Sequence[Task], wishes: Sequence[_Wish]) -> Demand:
+    """What all tasks of the new version need together, but for those that have ended for good."""
+    made = {wish.id for wish in wishes}
+    over = {t.id for t in tasks if t.state.final and t.id not in made}
+    parts = []
+    for spec in job.services:
+        numbers = range(0 if spec.kind.is_global else spec.instances)
+        ids = (f"{job.name}/{spec.name}/{number + 1}" for number in numbers)
+        parts += [Demand.of(job, spec) for task_id in ids if task_id not in over]
+    return Demand.of_whole(job, parts)
+
+
+def _place(bench: Bench, job: JobSpec, wish: _Wish, whole: Demand) -> PlacementView:
     if wish.replaces is not None:
         bench.give_back(wish.replaces)
-    away = bench.data_away(job.name, wish.spec)
+    away = bench.data_away(job, wish.spec)
     if away:
         return {"task": wish.id, "node": None, "decision": None, "reason": away}
-    demand = bench.demand(job, wish.spec, wish.index)
-    decision = bench.place(wish.id, job, wish.spec, demand)
+    decision = bench.place(wish.id, job, wish.spec, whole)
     reason = "" if decision.node is not None else decision_text(decision)
     return {
         "task": wish.id,

@@ -28,6 +28,7 @@ def show_job(job: Job, tasks: Sequence[Task]) -> JobView:
         "revision": job.revision,
         "priority": job.spec.priority,
         "datacenters": list(job.spec.datacenters),
+        "together": job.spec.together,
         "source": job.spec.source,
         "stopped": job.stopped,
         "halted": job.halted,

@@ -151,6 +151,7 @@ class JobView(TypedDict):
     revision: int
     priority: int
     datacenters: list[str]
+    together: bool  # all of its tasks are kept on one node
     source: str  # the file it came from
     stopped: bool
     halted: str  # why a roll-out stopped half way

@@ -85,7 +85,7 @@ def decision_text(decision: Decision) -> str:
         text += ", the only node that fits"
     elif decision.feasible:
         text += f"; {decision.feasible} nodes fit"
-    return text
+    return text + (", with its whole job, which is kept together" if decision.whole else "")
 
 
 # --- tasks and services ------------------------------------------------------------------

@@ -14,7 +14,7 @@ from cube.client import ApiProblem, Client, NoManager
 from cube.cluster import Cluster, ClusterOptions
 from cube.codec import encode
 from cube.messages import MANAGER
-from cube.spec import Constraint, Dependency, JobSpec, Mount, Port, RestartPolicy, TaskSpec
+from cube.spec import Constraint, Dependency, JobSpec, Kind, Mount, Port, RestartPolicy, TaskSpec
 from tests.api.asking import fails, problem_of, service
 from tests.waiting import wait
 
@@ -73,6 +73,11 @@ def test_a_job_that_breaks_a_rule_is_refused_whole(client, fault):
     services, text = BAD_JOBS[fault]
     error = fails(422, 1, lambda: client.submit(JobSpec("bad", services)))
     assert text in str(error)
+
+
+def test_a_job_that_is_kept_together_has_no_global_services(client):
+    job = JobSpec("bad", (service(kind=Kind.GLOBAL),), together=True)
+    assert "no global services" in str(fails(422, 1, lambda: client.submit(job)))
     assert "bad" not in [job["name"] for job in client.jobs()]
 
 

@@ -195,3 +195,46 @@ def test_one_problem_of_a_service(line: str, problem: str) -> None:
 def test_one_problem_of_a_job(text: str, problem: str) -> None:
     (found,) = problems(text)
     assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("deploy: {mode: global}", "5:20: `global` runs on every node, and the job is kept"),
+        (
+            "deploy: {replicas: 3, placement: {max_replicas_per_node: 2}}",
+            "3 instances cannot be together, with 2 on a node at most. Change it, or remove",
+        ),
+        (
+            "deploy: {replicas: 2}\n    x-cube: {spread: {mode: require}}",
+            "6:14: instances that must be spread cannot be together on one node.",
+        ),
+        (
+            "deploy: {replicas: 2}\n    ports: ['80:80']",
+            "6:13: instances on one node cannot share a host port, and the job is kept together.",
+        ),
+        ("x-cube: {gpu: {share: 0.5}}\n    deploy: {replicas: 2}", "GPUs are whole ones of the"),
+    ],
+)
+def test_what_can_never_be_on_one_node(line: str, problem: str) -> None:
+    text = f"services:\n  web:\n    image: x\n    restart: always\n    {line}\n"
+    assert read_job("-", {}, stdin=f"{text}name: job\n").job.together is False
+    (found,) = problems(f"{text}x-cube: {{together: true}}")
+    assert problem in found
+
+
+def test_one_node_may_have_what_fits_on_one() -> None:
+    gpus = "x-cube: {gpu: {models: [T4]}}, deploy: {replicas: 2}"
+    text = f"""
+    name: job
+    x-cube: {{together: true}}
+    services:
+      web: {{image: x, ports: ['80:80'], x-cube: {{gpu: {{models: [T4], count: 2}}}}}}
+      db: {{image: x, {gpus}}}
+      cache: {{image: x, x-cube: {{spread: {{by: node}}}}, deploy: {{replicas: 2}}}}
+    """
+    reading = read_job("-", {}, stdin=text)
+    assert reading.job.together
+    assert [warning.text for warning in reading.warnings] == [
+        "`spread` has no effect in a job that is kept together"
+    ]

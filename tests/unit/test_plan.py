@@ -348,3 +348,73 @@ def test_explain_tells_of_every_node_that_the_policy_fails_on():
     texts = [r["text"] for v in now["verdicts"] for r in v["rejections"]]
     assert texts == [now["decision"]["error"]] * 2
     assert f"broken raised ZeroDivisionError: division by zero ({__file__}:" in texts[0]
+
+
+# --- jobs that are kept together -------------------------------------------------------------
+
+DB = TaskSpec("db", "postgres", cpu_milli=500, memory_mib=1024)
+
+
+def test_a_job_that_is_kept_together_is_planned_for_one_node():
+    spec = JobSpec("shop", (replace(WEB, instances=2), DB), together=True)
+    rows = [row(0, 2000), row(1, 2048), row(2, 1000)]
+    assert set(only_placements(plan(snapshot(rows), spec, [EPVM])).values()) == {"node-2"}
+    view = plan(snapshot([row(0, 2000), row(1, 900)]), spec, [EPVM])
+    (policy,) = view["policies"]
+    assert [p["node"] for p in policy["placements"]] == [None] * 3
+    assert policy["placements"][0]["reason"] == (
+        "no node takes its whole job, which is kept together: needs 2048 MiB memory; the best of 2"
+        " nodes, node-1, has 2000 MiB free"
+    )
+
+
+def test_more_of_a_job_that_is_kept_together_is_planned_where_it_is():
+    rows = [row(0, 600), row(1, 4096)]
+    old = replace(job(WEB, DB), spec=JobSpec("shop", (WEB, DB), together=True))
+    tasks = [placed(WEB, 1, "node-1"), placed(DB, 1, "node-1")]
+    new = replace(old.spec, services=(replace(WEB, instances=3), DB))
+    view = plan(snapshot(rows, [old], tasks), new, [EPVM])
+    assert only_placements(view) == {"shop/web/2": "node-1", "shop/web/3": None}
+    reason = view["policies"][0]["placements"][1]["reason"]
+    assert reason == "is kept with its job on node-1; needs 512 MiB memory; node-1 has 88 MiB free"
+
+
+def test_a_job_that_becomes_together_is_a_change():
+    old = JobSpec("shop", (WEB,))
+    assert diff_job(old, replace(old, together=True)) == [
+        {"field": "together", "before": "false", "after": "true"}
+    ]
+
+
+def test_data_of_one_service_ties_the_plan_of_all():
+    data = replace(DB, mounts=(Mount("volume", "data", "/d"),))
+    spec = JobSpec("shop", (WEB, data), together=True)
+    rows = [row(0, 4096), row(1, 2048)]
+    state = snapshot(rows, volumes=(("shop_data", "node-2"),))
+    assert set(only_placements(plan(state, spec, [EPVM])).values()) == {"node-2"}
+
+
+def test_explain_says_of_each_node_whether_it_takes_the_whole_job():
+    old = replace(job(WEB, DB), spec=JobSpec("shop", (WEB, DB), together=True))
+    tasks = [placed(s, 1, None, state=State.PENDING) for s in (WEB, DB)]
+    view = explain(snapshot([row(0, 1600), row(1, 1100)], [old], tasks), tasks[0], EPVM)
+    now = view["now"]
+    assert now["decision"]["node"] == "node-1"
+    assert now["decision"]["text"].endswith("with its whole job, which is kept together")
+    texts = {v["node"]: [r["text"] for r in v["rejections"]] for v in now["verdicts"]}
+    assert texts == {
+        "node-1": [],
+        "node-2": ["needs 1536 MiB memory; node-2 has 1100 MiB free"],
+    }
+
+
+def test_explain_of_a_task_whose_job_is_on_a_node_tells_that():
+    old = replace(job(WEB, DB), spec=JobSpec("shop", (WEB, DB), together=True))
+    tasks = [placed(WEB, 1, "node-2"), placed(DB, 1, None, state=State.PENDING)]
+    rows = [row(0), replace(row(1), memory_used_mib=4096)]
+    now = explain(snapshot(rows, [old], tasks), tasks[1], EPVM)["now"]
+    texts = {v["node"]: [r["text"] for r in v["rejections"]] for v in now["verdicts"]}
+    assert texts == {
+        "node-1": ["is kept with its job on node-2"],
+        "node-2": ["needs 1024 MiB memory; node-2 has 0 MiB free"],
+    }
