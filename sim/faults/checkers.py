@@ -31,6 +31,7 @@ from sim.faults.leases import LeaseHolds
 from sim.faults.placing import (
     DataStays,
     DrainsEnd,
+    StaysTogether,
     StrangersAreStrange,
     WorkingNodes,
     placeable,
@@ -268,7 +269,7 @@ CHECKERS: list[type[Checker]] = [
     OneCopy, LeaseHolds, KillsAreWanted, ForgetfulDestroysNothing, Monotone, Budgets, Books,
     NobodyForgotten, AcceptedStays, WordOnNodesStays, StoreIsTrue, ReplayIsTrue, SavedFirst,
     PortsAreSingle, Bounded, GenerationsRise, OursOnly, WorkingNodes, DataStays, DrainsEnd,
-    StrangersAreStrange, AnsweredOnce, EndsAreTrue, TimeGoesOn,
+    StaysTogether, StrangersAreStrange, AnsweredOnce, EndsAreTrue, TimeGoesOn,
 ]  # fmt: skip
 
 

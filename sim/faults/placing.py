@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cube.fleet import suits
 from cube.manager import TICK_SECONDS
 from cube.manager.entry import grants
 from cube.messages import MANAGER, Effect, NodeRow, Phase, Report, Save, Snapshot, Tick, Wake
-from cube.spec import Demand
-from cube.task import Forget, Record, State, Task
+from cube.spec import Demand, JobSpec
+from cube.task import Forget, Job, NodeMark, Record, State, Task
 from sim.faults.checker import Broken, Checker
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def placeable(snapshot: Snapshot) -> list[Task]:
     ready = []
     for task in snapshot.tasks:
         if task.state is not State.PENDING or task.not_before > snapshot.now:
+            continue
+        if jobs[task.job].together:
+            ready += [task] if _has_place_together(snapshot, task, jobs[task.job]) else []
             continue
         demand = Demand.of(jobs[task.job], task.spec)
         places = {volumes[name] for name in _data(task) if name in volumes}
@@ -54,6 +58,21 @@ def _fits(row: NodeRow, demand: Demand) -> bool:
         and not set(row.ports) & set(demand.ports)  # no two nodes are on one host here
         and suits(info, demand)
     )
+
+
+def _has_place_together(snapshot: Snapshot, task: Task, job: JobSpec) -> bool:
+    """Is there room for it where its job is, or for all of its job on one node?
+
+    A job that is on several nodes, for whatever happened to it before, may choose among them.
+    """
+    live = [t for t in snapshot.tasks if t.job == job.name and not t.state.final]
+    homes = {t.node for t in live if t.state.placed}
+    if len(homes) > 1:
+        return False
+    parts = [Demand.of(job, t.spec) for t in ([task] if homes else live)]
+    cpu, memory = sum(p.cpu_milli for p in parts), sum(p.memory_mib for p in parts)
+    need = replace(parts[0], cpu_milli=cpu, memory_mib=memory)  # nobody here asks for more
+    return any(_fits(row, need) for row in snapshot.rows if row.info.name in homes or not homes)
 
 
 def _data(task: Task) -> Iterator[str]:
@@ -159,6 +178,43 @@ class DataStays(Checker):
                 self._where.pop(record.key, None)
 
 
+class StaysTogether(Checker):
+    """Of a job that is kept together, nothing is placed but where the rest of it is."""
+
+    def __init__(self, ordeal: Ordeal) -> None:
+        super().__init__(ordeal)
+        self.store_replaced()
+
+    def store_replaced(self) -> None:
+        known = self.ordeal.store.content
+        self._jobs = {job.name: job.spec.together for job in known.jobs.values()}
+        self._tasks = {uid: t for uid, t in known.tasks.items() if not t.state.final}
+        self._draining = {m.node for m in known.node_marks.values() if m.draining}
+
+    def saved(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, Job):
+                self._jobs[record.name] = record.spec.together
+            elif isinstance(record, NodeMark):
+                (self._draining.add if record.draining else self._draining.discard)(record.node)
+            elif isinstance(record, Task):
+                self._look_at(record)
+
+    def _look_at(self, task: Task) -> None:
+        before = self._tasks.pop(task.uid, None)
+        if task.state.final:
+            return
+        new = before is None or before.attempt < task.attempt
+        if self._jobs[task.job] and task.state is State.SCHEDULED and new:
+            rest = (t for t in self._tasks.values() if t.job == task.job and t.state.placed)
+            stay = (t for t in rest if t.state is not State.STOPPING or t.then == "pending")
+            homes = {t.node for t in stay} - self._draining
+            if homes and task.node not in homes:
+                text = f"{task.uid} is placed on {task.node}, its job is on {homes}"
+                raise Broken("jobs stay together", text, task.uid)
+        self._tasks[task.uid] = task
+
+
 class DrainsEnd(Checker):
     """A drain goes on whenever nothing holds it up: all instances of the service are up."""
 
@@ -182,11 +238,14 @@ def _held_up(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     draining = {node.name for node in snapshot.nodes if node.draining}
     if not draining:
         return
+    together = {job.name for job in snapshot.jobs if job.spec.together}
     services: dict[tuple[str, str], list[Task]] = {}
     for task in snapshot.tasks:
         services.setdefault((task.job, task.service), []).append(task)
     for key, tasks in services.items():
         there = [t for t in tasks if t.node in draining and t.state.placed]
+        if key[0] in together:
+            continue  # it may wait for a node that takes all of it
         moves = any(not t.spec.kind.is_global and not any(_data(t)) for t in there)
         if moves and all(_is_up(t, snapshot.now) for t in tasks):
             yield key

@@ -37,6 +37,7 @@ Sort = Literal[
     "flapping",
     "ported",
     "pulling",
+    "together",
 ]  # what each is stands in `sim.faults.user`
 SORTS: tuple[Sort, ...] = (
     "plain", "plain", "batch", "failing", "fenced", "pinned", "global", "slow"

@@ -60,6 +60,8 @@ def tasks_to_move(snapshot: Snapshot, node: str, *, patient: bool) -> list[Task]
     movable = [t for t in here if not t.spec.kind.is_global and not t.spec.pinning_mounts]
     if patient:
         return movable
+    together = {job.name for job in snapshot.jobs if job.spec.together}  # may wait for a place
+    movable = [t for t in movable if t.job not in together]
     down = {(t.job, t.service) for t in snapshot.tasks
             if t.state is State.PENDING or "cube.sim.seconds" in dict(t.spec.labels)}  # fmt: skip
     return [t for t in movable if (t.job, t.service) not in down]

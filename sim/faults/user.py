@@ -28,6 +28,7 @@ from sim.faults.scenario import Sort, Work
 from sim.faults.world import FaultyWorld
 
 REPEAT_SECONDS = 2.0
+TOGETHER = "cube.sim.together"  # a label: the job of such a service is kept together
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ class User:
             "pulling": self._pulling,
             "global": self._global,
             "slow": self._slow,
+            "together": self._together,
         }
         world.on_reply("edge/user", self._answered)
 
@@ -88,7 +90,8 @@ class User:
         name = f"job-{draw.randrange(self._work.jobs)}"
         if self.asked.get(name) is None:
             name = f"job-{len(self.asked) % self._work.jobs}"
-        self.submit_job(JobSpec(name, (self._some_spec(draw),)))
+        spec = self._some_spec(draw)
+        self.submit_job(JobSpec(name, (spec,), together=TOGETHER in dict(spec.labels)))
         return name
 
     def submit_and_stop(self, draw: Random) -> None:
@@ -261,6 +264,10 @@ class User:
         """A service that takes its time to start and to stop."""
         labels = (("cube.sim.start", "3"), ("cube.sim.stop", str(draw.choice((1, 4, 30)))))
         return self._service(draw, labels=labels, stop_grace_seconds=6.0)
+
+    def _together(self, draw: Random) -> TaskSpec:
+        """A service whose instances are kept on one node."""
+        return self._service(draw, labels=((TOGETHER, ""), ("cube.sim.stop", "0.5")))
 
     def _pulling(self, draw: Random) -> TaskSpec:
         """A service whose image is long on the way."""

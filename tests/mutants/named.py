@@ -59,8 +59,8 @@ NAMED = [
         (
             Patch(
                 "cube.manager.rounds",
-                "            self.queue.park(key, demand)\n            if self._fifo",
-                "            if self._fifo",
+                "        self.queue.park(key, replace(demand, service=job) if demand.together",
+                "        _ = (replace(demand, service=job) if demand.together",
             ),
         ),
         by_seeds("crashes", 1),
@@ -83,8 +83,8 @@ NAMED = [
         (
             Patch(
                 "cube.manager.rounds",
-                "        for key, _ in self._asked.values():\n"
-                "            self.queue.push(key)\n"
+                "        for asked in self._asked.values():\n"
+                "            self.queue.push(asked.key)\n"
                 "        self._asked.clear()\n\n"
                 "    def _wake",
                 "        self._asked.clear()\n\n    def _wake",
@@ -152,8 +152,8 @@ NAMED = [
         (
             Patch(
                 "cube.manager.rounds",
-                "            fleet.fits(row, demand, decision.gpus)\n            and self.",
-                "            self.",
+                "return fleet.fits(row, demand, decision.gpus) and demand ==",
+                "return demand ==",
             ),
         ),
         by_seeds("crashes", 13),
@@ -169,14 +169,25 @@ NAMED = [
             ),
             Patch(
                 "cube.manager.rounds",
-                "        key, demand = self._asked.pop(decision.uid)\n",
+                "        asked = self._asked.pop(decision.uid)\n",
                 "        asked = self._asked.pop(decision.uid, None)\n"
                 "        if asked is None:\n"
-                "            return\n"
-                "        key, demand = asked\n",
+                "            return\n",
             ),
         ),
         by_test("tests/unit/test_manager.py::test_stale_round_changes_nothing"),
+    ),
+    Named(
+        "torn-job",
+        "A task of a job that is kept together is placed where it fits, wherever the rest is.",
+        (
+            Patch(
+                "cube.manager.together",
+                "    return ranked[0][1] if ranked else None\n",
+                "    return None\n",
+            ),
+        ),
+        by_seeds("together", 1),
     ),
     Named(
         "suspect-node",
