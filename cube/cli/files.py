@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cube.compose import Reading
     from cube.compose.problem import Problem
     from cube.spec import JobSpec, TaskSpec
+    from cube.views import NodeView
 
 MAX_STDIN_BYTES = 2 << 20  # more than any job file may have
 
@@ -80,15 +81,30 @@ def tell_warnings(reading: Reading) -> None:
         warn(str(problem))
 
 
+def is_spread(nodes: list[NodeView]) -> bool:
+    """Is the cluster on several machines, so that not everything reaches everything?
+
+    Nodes in the manager's own process have no address, and are on its machine.
+    """
+    return len({node["host"] or node["address"] for node in nodes}) > 1
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--one-machine",
+    is_flag=True,
+    help="For a cluster of one machine, where all services reach one another.",
+)
 @output_option
-def validate(file: Path, output: str) -> None:
+def validate(file: Path, one_machine: bool, output: str) -> None:
     """Check a job file, without a cluster."""
     from cube.compose import SpecError, read_job
 
     try:
         reading = read_job(file, os.environ, stdin=_stdin_for(file))
+        if reading.unreachable and not one_machine:
+            raise SpecError(reading.unreachable)
     except SpecError as error:
         if output == "json":
             print_json({"valid": False, "problems": [problem_json(p) for p in error.problems]})

@@ -10,7 +10,7 @@ import click
 
 from cube.cli import connection, tables
 from cube.cli.exits import ExitCode, Failure
-from cube.cli.files import read_file, tell_warnings
+from cube.cli.files import failure_of, is_spread, read_file, tell_warnings
 from cube.cli.printing import output_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def plan(file: Path, policy: str, exit_code: bool, state_dir: Path, output: str)
     tell_warnings(reading)
     policies = [name.strip() for name in BETWEEN.split(policy) if name.strip()]
     with connection.connected(state_dir) as client:
+        if reading.unreachable and is_spread(client.nodes()):
+            raise failure_of(file, reading.unreachable)
         found = client.plan(reading.job, policies)
     if output == "json":
         print_json(found)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cube.cli import connection, tables
-from cube.cli.files import failure_of_options, read_file, tell_warnings
+from cube.cli.exits import warn
+from cube.cli.files import failure_of_options, is_spread, read_file, tell_warnings
 from cube.cli.printing import on_terminal, output_option, print_json, print_table
 from cube.cli.waiting import end, wait_until_up
 
 if TYPE_CHECKING:
     from cube.client import Client
+    from cube.compose import Reading
     from cube.spec import JobSpec
     from cube.views import SubmitView, TaskView
 
@@ -60,8 +62,12 @@ def run(
 
     Running the same file again changes nothing; a changed file changes only what differs.
     """
-    job = _job(image, command, file, options)
+    reading = _read(image, command, file, options)
+    job = reading.job
     with connection.connected(state_dir) as client:
+        if reading.unreachable and is_spread(client.nodes()):
+            for problem in reading.unreachable:
+                warn(str(problem))
         before = _tasks_before(client, job.name)
         answer = _submit(client, job, again)
         if output == "table":
@@ -76,17 +82,18 @@ def run(
     return end(verdict, output)
 
 
-def _job(
+def _read(
     image: str | None, command: tuple[str, ...], file: Path | None, options: dict[str, Any]
-) -> JobSpec:
+) -> Reading:
     """The job from a file or from options, never from both."""
     if (image is None) == (file is None):
         raise click.UsageError("Give either a job file (-f FILE) or an IMAGE.")
     if file is None:
-        from cube.compose import SpecError, job_from_options
+        from cube.compose import Reading, SpecError, job_from_options
 
         try:
-            return job_from_options(image or "", command, environ=os.environ, **options)
+            made = job_from_options(image or "", command, environ=os.environ, **options)
+            return Reading(made)
         except SpecError as error:
             raise failure_of_options(error.problems) from None
     given = [name for name, value in options.items() if value not in (None, ())]
@@ -95,7 +102,7 @@ def _job(
         raise click.UsageError(f"With -f, {names} belongs into the file.")
     reading = read_file(file)
     tell_warnings(reading)
-    return reading.job
+    return reading
 
 
 def _tasks_before(client: Client, job: str) -> list[TaskView]:

@@ -157,6 +157,16 @@ def _read_expected(expected: bool) -> Written:
     return Written(read, ({"const": expected},))
 
 
+class DependsExtras(Part):
+    """`x-cube` of a dependency."""
+
+    title = "`x-cube` of a dependency"
+
+    order_only: Flag = Field(
+        False, description="Only the order matters: it need not be reached from another machine."
+    )
+
+
 class DependsEntry(Part):
     """An entry of `depends_on` in its long form."""
 
@@ -170,6 +180,7 @@ class DependsEntry(Part):
     )
     restart: Annotated[bool, _read_expected(False)] = Field(False, description="Only `false`.")
     required: Annotated[bool, _read_expected(True)] = Field(True, description="Only `true`.")
+    cube: DependsExtras = Field(DependsExtras(), alias="x-cube", description="See below.")
 
 
 def read_depends(value: Any) -> Any:

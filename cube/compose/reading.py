@@ -10,6 +10,7 @@ import os
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pydantic_core import PydanticCustomError
@@ -20,7 +21,8 @@ from cube.compose.document import Document, read_document
 from cube.compose.dotenv import read_variables
 from cube.compose.faults import validate
 from cube.compose.models import JobFile, read_name
-from cube.compose.problem import Problem, SpecError
+from cube.compose.problem import MOST_PROBLEMS, Problem, SpecError
+from cube.compose.reach import unreachable
 from cube.compose.translate import Surroundings, translate
 
 MAX_BYTES = 1 << 20
@@ -35,6 +37,7 @@ class Reading:
 
     job: spec.JobSpec
     warnings: tuple[Problem, ...] = ()
+    unreachable: tuple[Problem, ...] = ()  # dependencies, where there are several machines
 
 
 def read_job(
@@ -78,7 +81,8 @@ def finish(document: Document, around: Surroundings, variables: Mapping[str, str
         environments = _environments(document, file, around.folder, variables)
         if not document.problems:
             job = translate(file, _with(around, environments))
-            return Reading(job, tuple(sorted(set(document.warnings))))
+            apart = (document.problem(*found) for found in islice(unreachable(file), MOST_PROBLEMS))
+            return Reading(job, tuple(sorted(set(document.warnings))), tuple(sorted(apart)))
     raise SpecError(document.problems)
 
 
