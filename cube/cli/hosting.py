@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import signal
@@ -20,6 +19,7 @@ from cube import __version__
 from cube.cli import connection
 from cube.cli.exits import ExitCode, Failure, note
 from cube.cli.printing import local_time
+from cube.logs import FORMATS, TOLD, LogFormat, logging_to
 from cube.state_dir import default_state_dir
 
 if TYPE_CHECKING:
@@ -32,7 +32,38 @@ POLICIES = (
     " hybrid, fgd, nomad-binpack, least-allocated, most-allocated, two-choices, random"
 )
 JOINING = ("node.joined", "node.alive")
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="text",
+    envvar="CUBE_LOG_FORMAT",
+    show_default=True,
+    help="How to log, on stderr; json has a JSON object per line, and nothing is on stdout. Also"
+    " read from CUBE_LOG_FORMAT.",
+)
 EngineName = Literal["docker", "process", "simulated"]
+
+
+class Teller:
+    """What a long-running command tells people: in words, or, if it logs JSON, in its log."""
+
+    def __init__(self, form: LogFormat) -> None:
+        self.in_words = form == "text"
+
+    def note(self, text: str, **fields: Any) -> None:
+        """How it goes, on stderr."""
+        if self.in_words:
+            note(text)
+        else:
+            TOLD.info("%s", text.strip(), extra=fields)
+
+    def tell(self, words: str, text: str, **fields: Any) -> None:
+        """What people read on stdout as `words`, in a log as `text`."""
+        if self.in_words:
+            click.echo(words)
+            sys.stdout.flush()
+        else:
+            TOLD.info("%s", text, extra=fields)
 
 
 @click.command()
@@ -79,6 +110,7 @@ EngineName = Literal["docker", "process", "simulated"]
     metavar="FILE",
     help="Log every message and its effects to this file.",
 )
+@log_format_option
 def dev(
     workers: int,
     engine: EngineName,
@@ -88,6 +120,7 @@ def dev(
     gpus: str | None,
     remove: bool,
     record: Path | None,
+    log_format: LogFormat,
 ) -> None:
     """Run a whole cluster here, until Ctrl-C.
 
@@ -97,9 +130,8 @@ def dev(
     from cube.hosting.failures import ClusterError
     from cube.serving import Listen, ListenError
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     sys.path.append(str(Path.cwd()))  # where a user's own policy may lie
-    with ending_signals() as ended:
+    with logging_to(sys.stderr, log_format), ending_signals() as ended:
         try:
             place = Listen.parse(listen)
             options = ClusterOptions(
@@ -114,7 +146,7 @@ def dev(
             )
             cluster = Cluster(options)
             cluster.start()
-            _serve(cluster, options, remove, ended)
+            _serve(cluster, options, remove, ended, Teller(log_format))
         except (ClusterError, ListenError) as error:
             raise cluster_failure(error) from None
 
@@ -141,34 +173,42 @@ def cluster_failure(error: ClusterError | Any) -> Failure:
     return Failure(what.rstrip("."), remedy=remedy, code=error.exit_code)
 
 
-def _serve(cluster: Cluster, options: ClusterOptions, remove: bool, ended: threading.Event) -> None:
+def _serve(
+    cluster: Cluster,
+    options: ClusterOptions,
+    remove: bool,
+    ended: threading.Event,
+    teller: Teller,
+) -> None:
     """Tell where it is and what happens, until a signal; then stop in good order."""
     from cube.client import Client
 
     with Client(cluster.url, cluster.token) as client:
         begun = client.cluster()["revision"]  # before anybody is told where to send jobs
-    _greet(cluster, options, remove)
-    teller = threading.Thread(
+    url = cluster.url
+    teller.tell(_greeting(cluster, options, remove), f"listens at {url}", url=url)
+    follower = threading.Thread(
         target=tell_events,
-        args=(cluster.url, cluster.token, cluster.revision, begun),
+        args=(url, cluster.token, cluster.revision, begun, teller),
         daemon=True,
     )
-    teller.start()
+    follower.start()
     ended.wait()
-    note("\nstopping; once more to stop at once" + (" (containers stay)" if not remove else ""))
-    cluster.stop(rm=remove, say=note)
-    teller.join(timeout=5)
-    note("stopped" if remove else _what_stays(options))
+    stay = "" if remove else " (containers stay)"
+    teller.note(f"\nstopping; once more to stop at once{stay}")
+    cluster.stop(rm=remove, say=teller.note)
+    follower.join(timeout=5)
+    teller.note("stopped" if remove else _what_stays(options))
 
 
-def _greet(cluster: Cluster, options: ClusterOptions, remove: bool) -> None:
+def _greeting(cluster: Cluster, options: ClusterOptions, remove: bool) -> str:
     nodes = cluster.nodes
     shown = ", ".join(nodes) if len(nodes) <= 4 else f"{nodes[0]} to {nodes[-1]}"
     state = cluster.state.path
     usual = options.state_dir == default_state_dir()
     other = "" if usual else f"  export CUBE_STATE_DIR={state}\n"
     end = "removes everything" if remove else "stops it; containers stay"
-    click.echo(
+    return (
         f"Cube {__version__} listens at {cluster.url}\n"
         f"  engine  {options.engine}, {len(nodes)} nodes: {shown}\n"
         f"  policy  {options.policy}\n"
@@ -186,8 +226,8 @@ def _what_stays(options: ClusterOptions) -> str:
     return "stopped; what runs goes on, and is adopted at the next start"
 
 
-def tell_events(url: str, token: str, after: int, begun: int) -> None:
-    """Print what happens, a line each; up to `begun` the greeting has told that nodes joined."""
+def tell_events(url: str, token: str, after: int, begun: int, teller: Teller) -> None:
+    """Tell what happens, a line each; up to `begun` the greeting has told that nodes joined."""
     from cube.client import Client, ClientError
 
     try:
@@ -196,7 +236,9 @@ def tell_events(url: str, token: str, after: int, begun: int) -> None:
                 if event["revision"] <= begun and event["kind"] in JOINING:
                     continue
                 time = local_time(event["at"]).split(" ")[1][:8]
-                click.echo(f"{time}  {event['kind']:<16}  {event['text']}")
+                words = f"{time}  {event['kind']:<16}  {event['text']}"
+                told = {key: event[key] for key in ("kind", "job", "task", "node") if event[key]}
+                teller.tell(words, event["text"], **told)
     except ClientError:
         return  # the cluster stops, and says so elsewhere
 

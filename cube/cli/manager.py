@@ -11,8 +11,14 @@ import click
 
 from cube import __version__
 from cube.cli import connection, units
-from cube.cli.exits import note
-from cube.cli.hosting import POLICIES, cluster_failure, ending_signals
+from cube.cli.hosting import (
+    POLICIES,
+    Teller,
+    cluster_failure,
+    ending_signals,
+    log_format_option,
+)
+from cube.logs import logging_to
 
 if TYPE_CHECKING:
     from cube.hosting.manager import ManagerPlace
@@ -52,6 +58,7 @@ OPTIONS = (
         metavar="FILE",
         help="Log every message and its effects to this file.",
     ),
+    log_format_option,
 )
 
 
@@ -86,10 +93,10 @@ def install(context: click.Context, /, state_dir: Path, show: bool, **chosen: An
         client_address = units.await_manager(path)
         with connection.connected(path) as client:
             if any(token["scope"] == "join" for token in client.tokens()):
-                _greet(client_address, "", path)
+                click.echo(_greeting(client_address, "", path))
             else:
                 made = client.create_token(FIRST_TOKEN, "join", FIRST_TOKEN_SECONDS)
-                _greet(client_address, made["token"], path, " install")
+                click.echo(_greeting(client_address, made["token"], path, " install"))
 
 
 @manager.command()
@@ -120,37 +127,38 @@ def _place(state_dir: Path, **chosen: Any) -> ManagerPlace:
             chosen["advertise"],
             chosen["policy"],
             chosen["record"],
-            invite="JOURNAL_STREAM" not in os.environ,  # a token is not for logs
+            # A token is not for logs.
+            invite="JOURNAL_STREAM" not in os.environ and chosen["log_format"] == "text",
         )
     except ListenError as error:
         raise cluster_failure(error) from None
 
 
-def _greet(url: str, first_join: str, state: Path, how: str = "") -> None:
-    click.echo(f"Cube {__version__} manager listens at {url}\n  state   {state}")
+def _greeting(url: str, first_join: str, state: Path, how: str = "") -> str:
+    more = "More machines join with the token of: cube token create NAME --join"
     if first_join:
-        click.echo(
+        more = (
             "On each machine that is to run tasks, within 24 hours:\n"
             f"  cube worker{how} --join {url} --token {first_join}"
         )
-    else:
-        click.echo("More machines join with the token of: cube token create NAME --join")
-    sys.stdout.flush()
+    return f"Cube {__version__} manager listens at {url}\n  state   {state}\n{more}"
 
 
 def _run(**chosen: Any) -> None:
     from cube.hosting.failures import ClusterError
     from cube.hosting.manager import ManagerHost
 
-    units.log_to_stderr()
+    form = chosen["log_format"]
+    teller = Teller(form)
     sys.path.append(str(Path.cwd()))  # where a user's own policy may lie
-    with ending_signals() as ended:
+    with logging_to(sys.stderr, form), ending_signals() as ended:
         host = ManagerHost(_place(**chosen))
         try:
             host.start()
         except ClusterError as error:
             raise cluster_failure(error) from None
-        _greet(host.url, host.first_join, host.state.path)
+        words = _greeting(host.url, host.first_join, host.state.path)
+        teller.tell(words, f"Cube {__version__} manager listens at {host.url}", url=host.url)
         ended.wait()
         host.stop()
-        note("stopped; nodes go on with what they run")
+        teller.note("stopped; nodes go on with what they run")

@@ -5,7 +5,6 @@ Turns what was said on the command line into a unit. systemd itself is `cube.hos
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -170,12 +169,6 @@ def await_manager(state: Path) -> str:
         remedy="see why with: journalctl -u cube-manager",
         code=ExitCode.NO_MANAGER,
     )
-
-
-def log_to_stderr() -> None:
-    """What a log should keep."""
-    text = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=text)
 
 
 def _failure(error: UnitError) -> Failure:

@@ -10,9 +10,16 @@ import click
 
 from cube import __version__
 from cube.cli import units
-from cube.cli.exits import note, warn
-from cube.cli.hosting import cluster_failure, ending_signals, read_gpus
+from cube.cli.exits import note
+from cube.cli.hosting import (
+    Teller,
+    cluster_failure,
+    ending_signals,
+    log_format_option,
+    read_gpus,
+)
 from cube.cli.quantities import RESERVED
+from cube.logs import LogFormat, logging_to
 from cube.state_dir import default_worker_dir
 
 if TYPE_CHECKING:
@@ -76,6 +83,7 @@ OPTIONS = (
         show_default="~/.local/state/cube-worker",
         help="The node's directory: identity, engine.",
     ),
+    log_format_option,
 )
 
 
@@ -90,7 +98,7 @@ def worker(context: click.Context, /, **chosen: Any) -> None:
     `cube worker install`.
     """
     if units.is_command(context):
-        _run(_place(**chosen))
+        _run(_place(**chosen), chosen["log_format"])
 
 
 @worker.command(cls=units.Installing)
@@ -180,24 +188,24 @@ def _place(**chosen: Any) -> WorkerPlace:
         raise cluster_failure(error) from None
 
 
-def _run(place: WorkerPlace) -> None:
+def _run(place: WorkerPlace, form: LogFormat) -> None:
     from cube.hosting.failures import ClusterError
     from cube.hosting.worker import WorkerHost
 
-    units.log_to_stderr()
-    with ending_signals() as ended:
+    teller = Teller(form)
+    with logging_to(sys.stderr, form), ending_signals() as ended:
         host = WorkerHost(place)
         try:
             host.start()
         except ClusterError as error:
             raise cluster_failure(error) from None
         if host.warning:
-            warn(host.warning)
-        click.echo(f"Cube {__version__} worker {host.node} serves its manager at {host.address}")
-        sys.stdout.flush()
+            teller.note(f"warning: {host.warning}")
+        text = f"Cube {__version__} worker {host.node} serves its manager at {host.address}"
+        teller.tell(text, text, node=host.node, address=host.address)
         ended.wait()
         host.stop()
-        note("stopped; what runs goes on, and is adopted at the next start")
+        teller.note("stopped; what runs goes on, and is adopted at the next start")
 
 
 def _read_labels(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
