@@ -321,7 +321,7 @@ class Rounds:
             if self._fifo and key not in self._blocking:
                 heapq.heappush(self._blocking, key)
         old = task.decision
-        if old is None or old.rejections != decision.rejections or old.error != decision.error:
+        if old is None or _reasons(old) != _reasons(decision):
             told = self._ledger.amend(task, decision=decision, reason="")
             if old is None or old.row is not None or old.error != decision.error:
                 text = f"{task.id} is pending: {why_pending(decision)}"
@@ -344,3 +344,8 @@ class Rounds:
         )
         self._ledger.pin_data(placed)
         self._ledger.task_event("task.placed", f"{task.id} goes to {name}", placed)
+
+
+def _reasons(decision: Decision) -> tuple[object, ...]:
+    """All of a decision that says why a task waits."""
+    return decision.rejections, decision.error, decision.whole
