@@ -113,6 +113,8 @@ def fill(made: SmallCluster, dice: random.Random) -> State:
         made.send(lambda r, edge, n=node: LabelNode(r, n, edge, (("disk", "ssd"),)))
     for job in ("a", "b", "c"):
         made.submit(*(a_service(dice, n, times, job) for n in range(dice.randint(1, 3))), name=job)
+    together = [service(f"t{n}", cpu_milli=150, instances=n + 1) for n in range(dice.randint(1, 3))]
+    made.submit(*together, name="d", together=True)
     made.pass_time(REST_SECONDS)
     if dice.random() < 0.3:
         made.drain("node-2")
