@@ -65,12 +65,6 @@ class Plan:
             number += 1
             yield self._undo_due(number) or self._next(number)
 
-    def heal(self) -> list[Step]:
-        """What is left to be undone, in the order in which it was done."""
-        left = [Step(UNDOES[what], machine) for machine, (what, _) in self._hurt.items()]
-        self._hurt.clear()
-        return left
-
     def _undo_due(self, number: int) -> Step | None:
         for machine, (what, until) in self._hurt.items():
             if until <= number:
@@ -79,17 +73,22 @@ class Plan:
         return None
 
     def _next(self, number: int) -> Step:
-        if not self._deck:
-            self._deck = [(what, False) for what in (*OF_NODES, *OF_STORE, *OF_USERS)]
-            self._deck += [(what, True) for what in OF_MANAGER]
-            self._draw.shuffle(self._deck)
         for card in self._deck:
             if (step := self._play(*card, number)) is not None:
                 self._deck.remove(card)
                 return step
+        if not self._hurt:
+            self._shuffle()
+            return self._next(number)
         machine, (what, _) = next(iter(self._hurt.items()))  # what is left needs calm
         del self._hurt[machine]
         return self._step(UNDOES[what], machine)
+
+    def _shuffle(self) -> None:
+        """Add a new deck; only what needs a backup may be left of the last."""
+        self._deck += [(what, False) for what in (*OF_NODES, *OF_STORE, *OF_USERS)]
+        self._deck += [(what, True) for what in OF_MANAGER]
+        self._draw.shuffle(self._deck)
 
     def _play(self, what: str, of_manager: bool, number: int) -> Step | None:
         """That step, if it is allowed now."""
