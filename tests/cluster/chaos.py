@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 import time
 from collections import Counter
@@ -20,11 +21,13 @@ from typing import Any
 import requests
 from docker.errors import DockerException
 
+from cube.client import ClientError
 from tests.cluster.actions import Actions
 from tests.cluster.box import MANAGER, Box
 from tests.cluster.control import WORKER, Control, controlled
 from tests.cluster.foreign import Foreign
 from tests.cluster.jobs import SHOP, SIDE_JOBS
+from tests.cluster.machine import MachineError
 from tests.cluster.overlaps import Overlap, overlaps
 from tests.cluster.plan import UNDOES, Plan, Step
 from tests.cluster.users import Users
@@ -40,6 +43,7 @@ class Log:
 
     def __init__(self, path: Path, tell: Tell) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._file = path.open("w")
         self._tell = tell
         self._begun = time.monotonic()
@@ -55,6 +59,17 @@ class Log:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         self._tell(line)
+
+    def keep(self, control: Control) -> None:
+        """Keep beside it, in a directory of its name, what daemons wrote and the manager tells."""
+        directory = self._path.with_suffix("")
+        for name, machine in control.box.machines.items():
+            (directory / name).mkdir(parents=True, exist_ok=True)
+            for path in machine.directory.glob("*.log"):
+                shutil.copy(path, directory / name)
+        with control.client() as client:
+            events = [json.dumps(event) for event in client.events()]
+        (directory / "events.jsonl").write_text("\n".join(events))
 
     def close(self) -> None:
         """Add no more."""
@@ -87,15 +102,21 @@ class Chaos:
         result = {"seconds": round(self._log.elapsed - begun, 1), "done": dict(self._done)}
         result |= self._judge()
         self._log.add(result=result)
+        if self.found:
+            self._log.keep(self._control)
         return result
 
     def _do(self, step: Step) -> None:
         begun = self._log.elapsed
-        note = self._actions.do(step)
+        try:
+            note = self._actions.do(step)
+        except (MachineError, AssertionError, ClientError) as error:
+            note = f"failed: {error}"
+            self._find(f"{step.what} {step.on}: {error}")
         self._done[step.what] += 1
         if step.what in UNDOES:
             self._hurt[step.on] = step.what
-        elif self._hurt.get(step.on) in UNDOES and UNDOES[self._hurt[step.on]] == step.what:
+        elif step.what in UNDOES.values():
             del self._hurt[step.on]
         if MANAGER not in self._hurt:
             self._users.insist()
@@ -103,10 +124,17 @@ class Chaos:
         line = {"did": step.what, "on": step.on, "took": took, "note": note}
         self._log.add(**{k: v for k, v in line.items() if v != ""}, **self._look())
 
+    def _find(self, *troubles: str) -> None:
+        """Take note of each once: what is wrong often stays so."""
+        self.found += [trouble for trouble in troubles if trouble not in self.found]
+
     def _heal(self) -> None:
         for machine, what in list(self._hurt.items()):
             self._do(Step(UNDOES[what], machine))
-        self._control.watch.until(self._users.insist)
+        try:
+            self._control.watch.until(self._users.insist)
+        except AssertionError:
+            self._find(f"never taken in: {', '.join(self._users.owed)}")
 
     # --- looking ---
 
@@ -120,7 +148,7 @@ class Chaos:
                 if there is not None:
                     self._look_at_foreign(node)
             except (DockerException, requests.RequestException) as error:
-                self.found.append(f"the engine of {node} is disturbed: {error}")
+                self._find(f"the engine of {node} is disturbed: {error}")
                 there = None
             running[node] = None if there is None else len(there)
             tasks.update(c.task for c in there or ())
@@ -132,7 +160,7 @@ class Chaos:
     def _look_at_foreign(self, node: str) -> None:
         restarted = node in self._actions.restarted
         if trouble := self._foreign.touched(node, restarted=restarted):
-            self.found.append(trouble)
+            self._find(trouble)
         self._actions.restarted.discard(node)
 
     def _look_at_daemons(self) -> None:
@@ -140,7 +168,7 @@ class Chaos:
         for name, machine in self._control.box.machines.items():
             daemon = MANAGER if name == MANAGER else WORKER
             if name not in self._hurt and machine.daemon(daemon) is None:
-                self.found.append(f"the {daemon} on {name} has ended by itself")
+                self._find(f"the {daemon} on {name} has ended by itself")
 
     # --- judging ---
 
@@ -152,13 +180,15 @@ class Chaos:
             control.watch.until(self._is_calm(), SETTLE_SECONDS)
         except AssertionError as error:
             settled = None
-            self.found.append(str(error))
+            self._find(str(error))
         seen = self._look()
-        self.found += self._errors()
+        self._find(*self._errors())
         with control.client() as client:
             said = sorted(t["id"] for t in client.tasks() if t["state"] == "running")
+            unknown = client.recovery()["unknown"]
+        self._find(*(f"unknown to the manager: {u['task']} on {u['node']}" for u in unknown))
         if said != control.expected():
-            self.found.append("the manager says otherwise than the engines")
+            self._find("the manager says otherwise than the engines")
         twice = self._guards()
         return {
             "settled_after": settled,
@@ -200,7 +230,7 @@ class Chaos:
             for guard in guards
             for found in overlaps(self._control.watch.of(guard), self._actions.dark)
         ]
-        self.found += [f"twice at one time: {x}" for x in twice if not x.excused]
+        self._find(*(f"twice at one time: {x}" for x in twice if not x.excused))
         return twice
 
 
