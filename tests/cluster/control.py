@@ -27,7 +27,7 @@ WORKER = "worker"
 START_SECONDS = 30.0
 TRY_SECONDS = 0.05
 STATE = ".local/state/cube"  # below a home
-STATE_MIB = 16
+STATE_MIB = 32
 LABELLED = f"label={names.CLUSTER}"
 KINDS = {"ps --all": "rm --force", "network ls": "network rm", "volume ls": "volume rm"}
 
