@@ -28,6 +28,7 @@ MARKS = {
     "node-declared-lost": "a node was lost because an operator said so",
     "drained-node-silent": "a drained node went silent, which says nothing about the manager",
     "drain-deadline": "a drain waited no longer, and stopped what was left",
+    "drain-gathered": "a drained task was placed together with one that had stopped before it",
     "disk-full": "a node took no more tasks because its disk was nearly full",
     "disk-freed": "a node had room on its disk again",
     "node-removed": "a node that was gone for good was forgotten",

@@ -60,10 +60,10 @@ class Driver:
         self.heard.update((node, a.generation) for node, a in assigns(sends).items())
         return sends
 
-    def restart(self) -> None:
+    def restart(self) -> list[Any]:
         """A new manager on what the store knows."""
         self.manager = Manager(CLUSTER, self.store.load())
-        self.tell(Wake(2))
+        return self.tell(Wake(2))
 
     def report(
         self,

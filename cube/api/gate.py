@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cube.access import Refusal, admit_user, digest
 from cube.api.known import KnownAccess
 from cube.api.problems import Problem, as_problem
-from cube.serving.door import limited, signed
+from cube.serving.door import limited, pass_on, signed
 from cube.task import Token
 from cube.world import NoAnswer
 
@@ -62,7 +62,7 @@ class Gate:
             if not self._tokens.is_local(secret):
                 problem = await run_in_threadpool(self._refuse, scope, secret)
         if problem is None:
-            await self._app(scope, limited(receive, MAX_BODY_BYTES), send)
+            await pass_on(self._app, scope, limited(receive, MAX_BODY_BYTES), send)
         else:
             await problem.response()(scope, receive, send)
 

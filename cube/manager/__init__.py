@@ -5,11 +5,11 @@ which bring the cluster towards what is wanted: queue what became pending, ask f
 the nodes.
 
 `ledger` holds what is known, `jobs` what users ask for, `revising` changes that need no
-file, `rollout` new versions, `drain` nodes that are to be emptied, `operators` what else is said of
-nodes, `rounds` placement (`dependencies` and `together` say what it has to wait for and where whole
-jobs go), `nodes` reports and assignments, `facts` what reports say of tasks,
-`images` which bytes they run, `strangers` what the store never knew, `recovery` what becomes of it,
-`doors` who is let in, `retention` what is forgotten after its time.
+file, `rollout` new versions, `drain` nodes that are to be emptied, `wave` what moves together,
+`operators` what else is said of nodes, `rounds` placement (`dependencies` and `together` say what
+it has to wait for and where whole jobs go), `nodes` reports and assignments, `facts` what reports
+say of tasks, `images` which bytes they run, `strangers` what the store never knew, `recovery` what
+becomes of it, `doors` who is let in, `retention` what is forgotten after its time.
 """
 
 from __future__ import annotations
@@ -222,6 +222,7 @@ class Manager:
     def _settle(self) -> None:
         """Let follow what must follow, whatever the message was."""
         self._jobs.step()
+        self._draining.gather()
         self._rounds.take_in()
         self._ledger.moved.clear()
         if not self._store_down:

@@ -3,7 +3,8 @@
 Owns that a node drains or may have tasks again. It stops what has to move and never picks where to;
 tasks of global services leave with their place, which `jobs` and `rollout` look after, and a job
 that is kept together leaves only for a node with room for all of it. Level-triggered: each step
-looks at the books, so a restarted manager goes on where the earlier one was.
+looks at the books, so a restarted manager goes on where the earlier one was. What moves at the same
+time is a `wave`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from cube.manager.ledger import Ledger
 from cube.manager.nodes import Nodes
 from cube.manager.rollout import is_ending, is_up
 from cube.manager.together import whole_of
+from cube.manager.wave import Wave
 from cube.marks import mark
 from cube.messages import Drain, Reply
 from cube.spec import Demand
@@ -30,6 +32,7 @@ class Draining:
         self._ledger = ledger
         self._nodes = nodes
         self._jobs = jobs
+        self._wave = Wave(ledger)
         # Those with tasks left: the last one's end is told once, by whichever manager sees it.
         self._busy = {node: None for node in ledger.draining if ledger.on_node.get(node)}
 
@@ -64,7 +67,7 @@ class Draining:
     # --- the loop ---
 
     def step(self) -> None:
-        """Do what can be done now: stop at most one instance of every service.
+        """Do what can be done now: stop at most one instance of every service, all at once.
 
         Where a deadline has passed, stop all that is left.
         """
@@ -74,16 +77,26 @@ class Draining:
             deadline = self._ledger.mark_of(node).deadline
             if deadline is not None and deadline <= self._ledger.now:
                 self._end_at_deadline(node)
-        for tasks in self._movable().values():
-            if self._awaited(tasks) is None:
-                # One that is down already is moved first: that takes nothing away.
-                down = (t for t in tasks if not is_up(t, self._ledger.now))
-                self._move(next(down, tasks[0]))
+        if self._wave.awaited() is None:
+            self._next_wave()
         for node in self._ledger.draining:
             if self._ledger.on_node.get(node):
                 self._busy[node] = None
             elif self._busy.pop(node, 0) is None:
                 self._ledger.event("node.drained", f"{node} is drained", node=node)
+
+    def _next_wave(self) -> None:
+        services = self._movable().values()
+        if ready := [tasks for tasks in services if self._awaited(tasks) is None]:
+            self._wave.begin()
+        for tasks in ready:
+            # One that is down already is moved first: that takes nothing away.
+            down = (t for t in tasks if not is_up(t, self._ledger.now))
+            self._move(next(down, tasks[0]))
+
+    def gather(self) -> None:
+        """Have those that were moved at the same time placed at the same time."""
+        self._wave.gather()
 
     def _movable(self) -> dict[Service, list[Task]]:
         """Tasks that could run elsewhere, by service, in an order that no restart changes."""
@@ -149,6 +162,7 @@ class Draining:
         why = f"moved: {task.node} is draining{because}"
         moved = self._ledger.move(task, TaskEvent.REPLACE, then="pending", reason=why)
         self._ledger.task_event("task.replacing", f"{task.id} is {why}", moved)
+        self._wave.add(moved)
 
     # --- what is said of it ---
 
@@ -178,7 +192,9 @@ class Draining:
                 yield f"blocked by {task.job}, which is kept together: {lacks}"
         services = {(t.job, t.service) for t in tasks}
         for service, movable in self._movable().items():
-            awaited = self._awaited(movable) if service in services else None
+            if service not in services:
+                continue
+            awaited = self._awaited(movable) or self._wave.awaited()
             if awaited is not None:
                 yield f"{movable[0].id} waits until {awaited.id} is up ({awaited.state})"
 

@@ -63,10 +63,11 @@ class Nodes:
         """Judge silence."""
         now, granted = self._ledger.now, self.grants
         patience = SUSPECT_INTERVALS * granted.interval
-        known, silent, overdue = 0, 0, []
+        members, known, silent, overdue = 0, 0, 0, []
         for entry in self.entries.values():
             silence = now - entry.heard
             counts = not self._is_drained(entry.name)
+            members += counts
             if entry.state is NodeState.ALIVE:
                 if silence > patience:
                     mark("node-suspect")
@@ -89,7 +90,8 @@ class Nodes:
                     mark("manager-waits-patience")
         # So many at once: it must be us who are cut off, and moving their tasks would double them.
         # They come back one after the other: for a grace, none is lost for being the last.
-        most_silent = known >= 3 and silent > known / 2
+        # Those lost long ago are no witnesses, but the two that they leave of three still are.
+        most_silent = members >= 3 and silent > known / 2
         if most_silent:
             self._most_silent_at = now
         self.cut_off = most_silent and bool(overdue)

@@ -5,10 +5,12 @@ Every answer tells our version, a refusal too.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,7 +38,13 @@ class Door:
             refusal = problem_response(426, f"It cannot be used: {why}.", "Update the older one.")
             await refusal(scope, receive, send)
         else:
-            await self._app(scope, limited(receive, self._limit), send)
+            await pass_on(self._app, scope, limited(receive, self._limit), send)
+
+
+async def pass_on(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Pass a request on. One whose sender is gone before it was read is over, and no failure."""
+    with suppress(ClientDisconnect):
+        await app(scope, receive, send)
 
 
 def signed(send: Send) -> Send:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cube.fleet import suits
 from cube.manager import TICK_SECONDS
 from cube.manager.entry import grants
+from cube.manager.wave import WAVE_SECONDS
 from cube.messages import MANAGER, Effect, NodeRow, Phase, Report, Save, Snapshot, Tick, Wake
 from cube.spec import Demand, JobSpec
 from cube.task import Forget, Job, NodeMark, Record, State, Task
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 SUSPECT_INTERVALS = 3.0  # of silence, after which a node takes no new tasks
 WRONG_CLOCK = 1.03  # by more than this no two clocks disagree
 UP_SECONDS = 3.0  # so long after its start an instance is called up by whoever waits for it
-MOVE_SECONDS = 10.0  # so long may a drain take to stop an instance that nothing holds
+# So long may a drain take to stop an instance that nothing but others on their way holds.
+MOVE_SECONDS = 10.0 + WAVE_SECONDS
 
 
 def placeable(snapshot: Snapshot) -> list[Task]:

@@ -12,6 +12,7 @@ from typing import Any
 from cube.manager import Manager
 from cube.manager.entry import grants
 from cube.manager.rollout import is_up
+from cube.manager.wave import WAVE_SECONDS
 from cube.messages import MANAGER, Drain, Reply, Scale, Snapshot
 from cube.policies import PolicyError, make_policy
 from cube.snapshot import State
@@ -23,7 +24,8 @@ from sim.whatif.comparing import Step, compare
 from sim.whatif.outcome import Outcome
 from sim.whatif.seed import Seed
 
-QUIET_SECONDS = 10.0  # nothing has happened, and nothing is due, for so long: it has settled
+# Nothing has happened, and nothing is due, for so long: it has settled. A drain may wait as long.
+QUIET_SECONDS = WAVE_SECONDS + 5.0
 LIMIT_SECONDS = 24 * 3600.0
 LOOK_SECONDS = 1.0
 

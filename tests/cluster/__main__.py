@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 
-from tests.cluster.box import MANAGER, Box, why_not
+from tests.cluster.box import MANAGER, Box, own_box, why_not
+from tests.cluster.chaos import Log, prepared, summary, told
 from tests.cluster.machine import MachineError
 
 
@@ -88,6 +90,31 @@ def load(image: str) -> None:
         subprocess.run(["docker", "-H", engine.url, "load"], stdin=saved.stdout, check=False)
         if saved.wait() != 0:
             raise click.ClickException(f"this machine's engine has no image {image}")
+
+
+@main.command()
+@click.option("--seconds", default=90.0, show_default=True, help="How long; healing comes after.")
+@click.option("--seed", default=1, show_default=True, help="The same seed does the same steps.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, help="The log, as JSON lines."
+)
+def chaos(seconds: float, seed: int, out: Path | None) -> None:
+    """Let things go wrong on machines of its own; see that Cube puts all of it right.
+
+    Every few seconds a cable, a plug, a worker, an engine, the manager, its disk or its store
+    fails, a machine is drained, or a user changes jobs, drawn from the seed. In the end everything
+    is healed, and exactly what is wanted must run, each once, as `docker ps` has it; containers
+    that are not Cube's must be as they were.
+    """
+    log = Log(out or Path(f"runs/chaos-{seed}.jsonl"), lambda line: click.echo(told(line)))
+    try:
+        with own_box() as box, prepared(box, seed, log) as run:
+            result = run.run(seconds)
+    finally:
+        log.close()
+    click.echo(summary(result))
+    if result["found"]:
+        sys.exit(1)
 
 
 def _box(machine: str) -> Box:

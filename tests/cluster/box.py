@@ -123,7 +123,8 @@ class Box:
 
     def containers(self) -> dict[str, list[Container]]:
         """What runs on each machine whose engine can be asked, as `docker ps` has it there."""
-        return {name: engine.containers() for name, engine in self.engines.items()}
+        engines = self.engines.items()
+        return {name: engine.containers() for name, engine in engines if engine.answers()}
 
 
 @contextmanager

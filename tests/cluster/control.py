@@ -6,14 +6,17 @@ Owns their command lines and their life; says nothing about what they should do.
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cube.client import Client, ClientError
+from cube.engine.docker import names
 from cube.spec import JobSpec
 from tests.cluster.box import MANAGER, Box
 from tests.cluster.engine import Container
@@ -24,6 +27,9 @@ WORKER = "worker"
 START_SECONDS = 30.0
 TRY_SECONDS = 0.05
 STATE = ".local/state/cube"  # below a home
+STATE_MIB = 32
+LABELLED = f"label={names.CLUSTER}"
+KINDS = {"ps --all": "rm --force", "network ls": "network rm", "volume ls": "volume rm"}
 
 
 class Control:
@@ -176,3 +182,29 @@ class Control:
     def ids(self) -> dict[str, str]:
         """The container of each task that runs; to be asked when it is settled."""
         return {c.task: c.id for found in self.box.containers().values() for c in found}
+
+    def wipe(self) -> None:
+        """Take away all that it ever made on the machines."""
+        self.box.manager.run("umount", str(self.state_dir))
+        for machine in self.box.machines.values():
+            shutil.rmtree(machine.home / ".local", ignore_errors=True)
+        for machine in self.box.nodes.values():
+            for kind, remove in KINDS.items():
+                found = machine.run("docker", *kind.split(), "--quiet", "--filter", LABELLED)
+                if made := found.stdout.split():
+                    machine.run("docker", *remove.split(), *made)
+
+
+@contextmanager
+def controlled(box: Box) -> Iterator[Control]:
+    """A cluster on a box that has none, with little room for its state; nothing of it stays."""
+    made = Control(box)
+    made.state_dir.mkdir(parents=True)
+    size = f"size={STATE_MIB}m"
+    box.manager.run("mount", "-t", "tmpfs", "-o", size, "state", str(made.state_dir))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        made.wipe()

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-INIT = str(Path(__file__).with_name("init.py"))
+INIT_NAME = "tests/cluster/init.py"
+INIT = str(Path(__file__).parents[2] / INIT_NAME)
 START_SECONDS = 20.0
 NAMESPACES = ("--mount", "--net", "--pid", "--uts")
 
@@ -42,7 +43,7 @@ class Machine:
     @property
     def pid(self) -> int | None:
         """Its first process, as the outside numbers it; None without power."""
-        wanted = f"\0{INIT}\0{self.directory}\0".encode()
+        wanted = f"/{INIT_NAME}\0{self.directory}\0".encode()  # of whatever checkout
         for pid in _numbers(Path("/proc")):
             line = _read(Path(f"/proc/{pid}/cmdline"))
             if wanted in line and not line.startswith(b"unshare\0"):

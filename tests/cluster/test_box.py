@@ -61,10 +61,13 @@ def test_without_power_nothing_runs_and_the_disk_stays(box):
     machine.run("docker", "rm", "sleeper")
 
 
-def test_what_a_killed_owner_left_goes_with_the_next_start(box):
+def test_what_a_killed_owner_left_goes_with_the_next_start(box, tmp_path):
+    checkout = tmp_path / "another-checkout"
+    checkout.symlink_to(ROOT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", OWNER], env=environment, **pipes) as owner:
+    elsewhere = {**environment, "PYTHONPATH": str(checkout)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": tmp_path}
+    with subprocess.Popen([sys.executable, "-c", OWNER], env=elsewhere, **pipes) as owner:
         left = Box(int(owner.stdout.readline()), nodes=1)
         owner.kill()
     assert left.number != box.number

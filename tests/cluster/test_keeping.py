@@ -14,46 +14,21 @@ from collections.abc import Iterator
 import pytest
 
 from cube.client import ApiProblem, Client, ClientError
-from cube.spec import JobSpec, Mount, RestartPolicy, TaskSpec
-from tests.cluster.control import STATE, Control
+from cube.spec import JobSpec
+from tests.cluster.control import Control, controlled
+from tests.cluster.jobs import SHOP, service
 
 LOST_SECONDS = 30.0  # the documented bound, by default
 AWAY_SECONDS = float(os.environ.get("CUBE_TEST_AWAY_SECONDS", "18"))  # longer than any grace
-FOREVER = ("sh", "-c", "trap 'exit 0' TERM; sleep 1000000 & wait")
-STATE_MIB = 16
-
-
-def service(name: str, instances: int = 1, **more: object) -> TaskSpec:
-    fields = {"command": FOREVER, "cpu_milli": 50, "memory_mib": 16, "instances": instances}
-    quick = RestartPolicy(delay_seconds=1.0)
-    return TaskSpec(name, "busybox:latest", restart=quick, pull_policy="never", **fields | more)
-
-
-DATA = Mount("volume", "data", "/data")
-SHOP = JobSpec(
-    "shop",
-    (
-        *(service(name, 6) for name in ("web", "api", "cart", "pay")),
-        service("guard", 5, on_disconnect="stop"),
-        service("db", mounts=(DATA,)),
-    ),
-)
 
 
 @pytest.fixture(scope="module")
 def control(box) -> Iterator[Control]:
     """Thirty instances on three nodes, under E-PVM."""
-    state = box.manager.home / STATE
-    state.mkdir(parents=True)
-    box.manager.run("mount", "-t", "tmpfs", "-o", f"size={STATE_MIB}m", "state", str(state))
-    made = Control(box)
-    try:
-        made.start()
+    with controlled(box) as made:
         made.submit(SHOP)
         made.settle()
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture

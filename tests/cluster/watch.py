@@ -91,6 +91,13 @@ class Watch:
             }
         return len(up & wanted)
 
+    def lost_power(self, node: str) -> None:
+        """All that ran there has ended, and no engine could tell."""
+        with self._news:
+            for life in self.lives:
+                if life.node == node and life.ended is None:
+                    life.ended = time.time()
+
     # --- one thread per engine ---
 
     def _follow(self, node: str, engine: Engine) -> None:

@@ -144,6 +144,20 @@ def test_in_any_cluster_nothing_moves_by_itself_and_a_drain_does_what_was_said(s
     assert [w.task for w in said.waiting] == waiting
 
 
+@pytest.mark.parametrize("seed", [6, 13, 26, 33, 37])
+def test_how_long_tasks_take_does_not_decide_where_a_drain_moves_them(seed):
+    """The snapshot knows none of their times; these seeds once told them apart."""
+    dice = random.Random(seed)
+    with a_cluster("sim", dice) as made:
+        state = saved(fill(made, dice).snapshot)
+        said = what_if(state, Changes(drain=("node-1",)))
+        made.drain("node-1")
+        made.pass_time(10 * REST_SECONDS)
+        after = made.look()
+    assert len(said.fates.moves) >= 2
+    assert sorted(moved(said)) == sorted(really_moved(state.snapshot, after))
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_machine_that_dies_leads_to_what_was_said(seed):
     dice = random.Random(100 + seed)

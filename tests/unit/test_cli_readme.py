@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -27,6 +28,15 @@ def test_the_commands_parse(line):
     _, name, *arguments = shlex.split(said, comments=True)
     context = cube.commands[name].make_context(name, arguments)
     assert isinstance(context, click.Context)
+
+
+def test_installing_asks_for_a_python_that_will_do():
+    """uv gives up, and fetches none, where the system's is too old and nobody said which."""
+    operations = (ROOT / "docs/operations.md").read_text()
+    [asked] = re.findall(r"uv tool install --python (3\.\d+) \./cube_orchestrator-", operations)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    least = project["requires-python"].removeprefix(">=")
+    assert [int(n) for n in asked.split(".")] >= [int(n) for n in least.split(".")]
 
 
 def test_the_demo_runs_the_example():

@@ -304,6 +304,73 @@ def test_roll_out_and_drain_take_down_one_instance_together() -> None:
     assert node(d, "node-3").note == "drained"
 
 
+# --- together ----------------------------------------------------------------------------
+
+
+def two_services(*rows: int) -> Driver:
+    """`first/web` on these rows, and `other/web` on the first; all are up, and node-1 drains."""
+    d = Driver()
+    d.answer(d.submit(replace(SMALL, instances=len(rows)), name="first"), *rows)
+    d.answer(d.submit(SMALL, name="other"), 0)
+    pass_time(d, 3)
+    drain(d)
+    return d
+
+
+def tell_stopped(d: Driver, task: str) -> list[Any]:
+    """Its node says that it has stopped, and that the others go on as they were."""
+    others = [t for t in d.look().tasks if t.node == "node-1" and t.id != task]
+    return d.report("node-1", stopped(d.task(task)), *map(running, others))
+
+
+def test_tasks_stopped_together_are_placed_together_whoever_stops_first() -> None:
+    d = two_services(0)
+    assert asked(tell_stopped(d, "other/web/1")) == []
+    assert states(d) == {"first/web/1": "stopping", "other/web/1": "pending"}
+    assert asked(tell_stopped(d, "first/web/1")) == ["first/web/1", "other/web/1"]
+
+
+def test_task_that_has_stopped_does_not_wait_for_long() -> None:
+    d = two_services(0)
+    tell_stopped(d, "other/web/1")
+    assert asked(d.pass_time(1)) == []
+    assert asked(d.pass_time(1)) == ["other/web/1"]
+    assert asked(tell_stopped(d, "first/web/1")) == []  # the round is out
+    d.tell(Stop("stop", "first"))
+    assert states(d)["first/web/1"] == "stopped"
+
+
+def test_manager_that_restarts_meanwhile_places_what_has_stopped() -> None:
+    d = two_services(0)
+    tell_stopped(d, "other/web/1")
+    assert asked(d.restart()) == ["other/web/1"]  # it knows of no others to wait for
+
+
+def test_nothing_more_is_stopped_until_all_that_moved_together_are_up() -> None:
+    d = two_services(0, 0)
+    tell_stopped(d, "first/web/1")
+    d.answer(tell_stopped(d, "other/web/1"), 1, 1)
+    d.report("node-2", running(d.task("first/web/1")), whole=False)
+    d.pass_time(4)
+    assert states(d)["first/web/2"] == "running"
+    expected = "draining, 1 task left; first/web/2 waits until other/web/1 is up (scheduled)"
+    assert node(d).note == expected
+    d.report("node-2", running(d.task("other/web/1")), whole=False)
+    d.pass_time(2)
+    assert states(d)["first/web/2"] == "stopping"
+
+
+def test_one_that_does_not_come_up_holds_up_other_services_for_a_quarter_of_a_minute() -> None:
+    d = two_services(0, 0)
+    tell_stopped(d, "first/web/1")
+    d.answer(tell_stopped(d, "other/web/1"), 1, None)
+    d.report("node-2", running(d.task("first/web/1")), whole=False)
+    d.pass_time(14)
+    assert states(d)["first/web/2"] == "running"
+    d.pass_time(1)
+    assert states(d)["first/web/2"] == "stopping"
+
+
 # --- what cannot move --------------------------------------------------------------------
 
 

@@ -262,6 +262,17 @@ def test_nobody_is_lost_for_being_the_last_to_return_when_we_were_cut_off(second
     assert silent(d, 2, "node-2", "node-3") == "lost"  # after a whole grace of its own
 
 
+def test_two_that_a_lost_one_left_of_three_are_not_lost_together() -> None:
+    d = Driver(nodes=3)
+    assert silent(d, 40, "node-2", "node-3") == "lost"
+    silent(d, 60)
+    assert "cut off" in d.look().note
+    silent(d, 16, "node-2")
+    assert [n.state for n in d.look().nodes] == ["lost", "alive", "suspect"]
+    silent(d, 2, "node-2")
+    assert [n.state for n in d.look().nodes] == ["lost", "alive", "lost"]  # one of two may fail
+
+
 def test_two_nodes_tell_nothing_about_us() -> None:
     d = Driver(nodes=2)
     assert silent(d, 17) == "lost"

@@ -81,18 +81,15 @@ def describe(api: APIClient, url: str, info: NodeInfo, share: Share) -> NodeInfo
     """`info` with the engine's capacity and identity.
 
     The disk is what is free where the engine keeps its data; of an engine on another machine
-    that is unknown, and counts as none.
+    that is unknown, and counts as none. Engines on machines that were copied from one image may
+    have the same id: whose host ports they share is told by the boot id too.
     """
     about: dict[str, Any] = api.info()
     local = is_local(url)
     disk = free_disk_mib(about.get("DockerRootDir", "")) if local else 0
     sized = with_capacity(info, about["NCPU"] * 1000, about["MemTotal"] // MIB, disk, share)
-    return replace(
-        sized,
-        host=str(about["ID"]),
-        engine="docker",
-        boot_id=(boot_id() if local else "") or str(about["ID"]),
-    )
+    engine, boot = str(about["ID"]), boot_id() if local else ""
+    return replace(sized, host=f"{engine} {boot}".strip(), engine="docker", boot_id=boot or engine)
 
 
 def is_local(url: str) -> bool:
