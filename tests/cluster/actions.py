@@ -132,8 +132,13 @@ class Actions:
         control.kill_manager()
         self._box.manager.run("cube", "store", "restore", self._backup)
         self._box.manager.run("sh", "-c", f"rm -r {state}/before-restore-*")
+        for node in self._box.nodes:  # what moved since may run twice until it is decided on
+            self._darken(node)
         control.start_manager()
-        return self._users.recover()
+        note = self._users.recover()
+        for node in self._box.nodes:
+            self._lighten(node)
+        return note
 
     def _be_calm(self) -> None:
         """As an operator waits for all machines before such a procedure."""

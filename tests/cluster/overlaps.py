@@ -1,7 +1,7 @@
 """Did two copies of a task that must never run twice run at one time? Told from containers' lives.
 
-A node whose worker or engine was dead could not stop its copy, nor tell when it ended: what falls
-into such a time is excused.
+A node whose worker or engine was dead could not stop its copy, nor tell when it ended; after the
+store was put back to a backup, what moved since waits for an operator. Such times are excused.
 """
 
 from __future__ import annotations
