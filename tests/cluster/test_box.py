@@ -56,7 +56,8 @@ def test_without_power_nothing_runs_and_the_disk_stays(box):
     box.power_off("node-3")
     box.power_on("node-3")
     assert machine.daemon("daemon") is None
-    states = machine.run("docker", "ps", "--all", "--format", "{{.State}}").stdout
+    named = ("--filter", "name=sleeper")
+    states = machine.run("docker", "ps", "--all", *named, "--format", "{{.State}}").stdout
     assert states == "exited\n"
     machine.run("docker", "rm", "sleeper")
 
