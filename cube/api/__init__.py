@@ -23,6 +23,7 @@ from cube.api.known import KnownAccess
 from cube.api.looking import looking_routes
 from cube.api.operating import operating_routes
 from cube.api.tokens import token_routes
+from cube.serving.boundary import ErrorBoundary
 from cube.views import ProblemView
 
 __all__ = ["MAX_BODY_BYTES", "Backend", "make_app"]
@@ -62,4 +63,5 @@ def make_app(
     open_paths = OPEN_PATHS if trust is None else OPEN_PATHS + JOINING_PATHS
     tokens = Tokens(known, token)
     app.add_middleware(Gate, tokens=tokens, open_paths=open_paths)
+    app.add_middleware(ErrorBoundary)
     return app

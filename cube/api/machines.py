@@ -29,6 +29,7 @@ from cube.codec import CodecError, loads
 from cube.messages import MANAGER, Report, SetAside, worker_name
 from cube.remote.workers import Workers
 from cube.serving import PEER
+from cube.serving.boundary import ErrorBoundary
 from cube.serving.door import Door
 from cube.task import NodeKey
 from cube.trust import Role, TrustError, key_print, party_of
@@ -56,7 +57,7 @@ class Machines:
                 Route(f"{node}/reports", self._reports, methods=["POST"]),
                 Route(f"{node}/certificate", self._certificate, methods=["POST"]),
             ],
-            middleware=[Middleware(Door, limit=MAX_REPORT_BYTES)],
+            middleware=[Middleware(ErrorBoundary), Middleware(Door, limit=MAX_REPORT_BYTES)],
         )
         problems.install(made)
         return made

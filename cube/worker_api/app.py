@@ -18,6 +18,7 @@ from cube.codec import CodecError, loads
 from cube.engine import TaskIO
 from cube.messages import Assign, worker_name
 from cube.serving import PEER
+from cube.serving.boundary import ErrorBoundary
 from cube.serving.door import Door, problem_response
 from cube.serving.streams import Bell
 from cube.trust import Party, Role, party_of
@@ -63,7 +64,8 @@ def make_worker_app(
             _only((manager, itself), Route("/metrics", told.metrics)),
         ],
         middleware=[
-            Middleware(Door, limit=MAX_ASSIGNMENT_BYTES, others=("/v1/health", "/metrics"))
+            Middleware(ErrorBoundary),
+            Middleware(Door, limit=MAX_ASSIGNMENT_BYTES, others=("/v1/health", "/metrics")),
         ],
         exception_handlers={HTTPException: _answer},
     )
