@@ -2,8 +2,9 @@
 
 Owns routes, the token and the shape of errors. Decides nothing: it asks the manager, reads the
 store's events and renders `cube.views`. `gate` has the door, `problems` the errors, `admission`
-which jobs are let in, `known` who is, `looking`, `changing`, `operating`, `tokens`, `joining` and
-`following` the routes, `machines` what nodes say, which is served apart.
+which jobs are let in, `known` who is, `describing` /openapi.json, `looking`, `changing`,
+`operating`, `tokens`, `joining` and `following` the routes, `machines` what nodes say, which is
+served apart.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from cube import __version__
-from cube.api import problems
+from cube.api import describing, problems
 from cube.api.backend import Backend
 from cube.api.changing import changing_routes
 from cube.api.execs import exec_routes
@@ -53,6 +54,7 @@ def make_app(
         dependencies=[Depends(HTTPBearer(auto_error=False))],  # for /openapi.json: `Gate` checks
     )
     problems.install(app)
+    describing.install(app)
     made = (looking_routes, changing_routes, operating_routes, following_routes, exec_routes)
     for routes in made:
         app.include_router(routes(backend))
