@@ -2,8 +2,9 @@
 
 Owns routes, the token and the shape of errors. Decides nothing: it asks the manager, reads the
 store's events and renders `cube.views`. `gate` has the door, `problems` the errors, `admission`
-which jobs are let in, `known` who is, `looking`, `changing`, `operating`, `tokens`, `joining` and
-`following` the routes, `machines` what nodes say, which is served apart.
+which jobs are let in, `known` who is, `describing` /openapi.json, `looking`, `changing`,
+`operating`, `tokens`, `joining` and `following` the routes, `machines` what nodes say, which is
+served apart.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 
 from cube import __version__
-from cube.api import problems
+from cube.api import describing, problems
 from cube.api.backend import Backend
 from cube.api.changing import changing_routes
 from cube.api.execs import exec_routes
@@ -23,6 +24,7 @@ from cube.api.known import KnownAccess
 from cube.api.looking import looking_routes
 from cube.api.operating import operating_routes
 from cube.api.tokens import token_routes
+from cube.serving.boundary import ErrorBoundary
 from cube.views import ProblemView
 
 __all__ = ["MAX_BODY_BYTES", "Backend", "make_app"]
@@ -52,6 +54,7 @@ def make_app(
         dependencies=[Depends(HTTPBearer(auto_error=False))],  # for /openapi.json: `Gate` checks
     )
     problems.install(app)
+    describing.install(app)
     made = (looking_routes, changing_routes, operating_routes, following_routes, exec_routes)
     for routes in made:
         app.include_router(routes(backend))
@@ -62,4 +65,5 @@ def make_app(
     open_paths = OPEN_PATHS if trust is None else OPEN_PATHS + JOINING_PATHS
     tokens = Tokens(known, token)
     app.add_middleware(Gate, tokens=tokens, open_paths=open_paths)
+    app.add_middleware(ErrorBoundary)
     return app

@@ -7,7 +7,6 @@ changes nothing.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -51,6 +50,11 @@ def check(job: JobSpec) -> JobSpec:
         more = f" (and {len(faults) - 10} more)" if len(faults) > 10 else ""
         raise Problem(422, "; ".join(faults[:10]) + more, "Correct the job, and send it again.")
     return job
+
+
+def is_admissible(spec: TaskSpec) -> bool:
+    """Could a job have such a service, whatever else is in it?"""
+    return not any(_service(spec, [dependency.service for dependency in spec.depends_on]))
 
 
 def _check_text(body: Any) -> None:
@@ -106,22 +110,30 @@ def _service(spec: TaskSpec, names: list[str]) -> Iterator[str]:
         yield "max_per_node: use 1 or more"
     if spec.kind.is_global is False and spec.instances > 1 and spec.pinning_mounts:
         yield "several instances cannot have one unshared volume"
-    yield from _numbers(spec)
+    if any(not name or "=" in name for name, _ in spec.environment):
+        yield "environment: use names that are not empty and have no ="
+    yield from _values(spec)
 
 
 def _is_label(attribute: str) -> bool:
     return attribute.startswith(_LABEL) and attribute != _LABEL
 
 
-def _numbers(value: Any, path: str = "") -> Iterator[str]:
-    """Sizes, counts and times are finite and not negative; a ulimit of -1 is without limit."""
+def _values(value: Any, path: str = "") -> Iterator[str]:
+    """Sizes, counts and times are finite and not negative; a ulimit of -1 is without limit.
+
+    Texts have no NUL, as no system call takes one.
+    """
     if is_dataclass(value):
         for field in fields(value):
-            yield from _numbers(getattr(value, field.name), f"{path}.{field.name}".lstrip("."))
+            yield from _values(getattr(value, field.name), f"{path}.{field.name}".lstrip("."))
     elif isinstance(value, tuple):
         for item in value:
-            yield from _numbers(item, path)
+            yield from _values(item, path)
+    elif isinstance(value, str) and "\0" in value:
+        yield f"{path}: it has a NUL character"
     elif isinstance(value, int | float) and not isinstance(value, bool):
         least = -1 if path.startswith("ulimits") else 0
-        if not (math.isfinite(value) and least <= value <= MAX_NUMBER):
-            yield f"{path} {value}: use a number from {least} to {MAX_NUMBER}"
+        if not least <= value <= MAX_NUMBER:  # as NaN never is
+            shown = f"{value:g}" if isinstance(value, float) else str(value)[:20]
+            yield f"{path} {shown}: use a number from {least} to {MAX_NUMBER}"

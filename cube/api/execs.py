@@ -18,6 +18,7 @@ from cube.api.problems import not_found
 from cube.engine.session import Session, Wish
 from cube.serving.sessions import Sessions
 
+NO_NUL = r"^[^\x00]*$"  # no system call takes one
 Size = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -33,7 +34,9 @@ class SizeBody(BaseModel):
 class ExecBody(SizeBody):
     """Run this beside a task."""
 
-    command: list[Annotated[str, Field(max_length=100_000)]] = Field(min_length=1, max_length=1000)
+    command: list[Annotated[str, Field(max_length=100_000, pattern=NO_NUL)]] = Field(
+        min_length=1, max_length=1000
+    )
     tty: bool = False
 
 

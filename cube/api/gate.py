@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cube.access import Refusal, admit_user, digest
 from cube.api.known import KnownAccess
 from cube.api.problems import Problem, as_problem
-from cube.serving.door import limited, pass_on, signed
+from cube.serving.door import is_too_long, limited, pass_on, signed, too_long
 from cube.task import Token
 from cube.world import NoAnswer
 
 MAX_BODY_BYTES = 4 << 20
-OPEN_PATHS = ("/v1/health", "/openapi.json")
+MAX_OPEN_BODY_BYTES = 64 << 10  # of whoever has shown no token yet
+OPEN_PATHS = ("/v1/health",)
 _LOOKING = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 _PLANS = "/v1/plan"  # is a POST for the size of what it asks about, and changes nothing
 STATUS = {"unknown": 401, "expired": 401, "forbidden": 403, "taken": 409}
@@ -56,13 +58,20 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer why not."""
+        if scope["type"] != "http":
+            return
+
         problem, send = None, signed(send)
-        if scope["type"] == "http" and scope["path"] not in self._open:
+        is_open = scope["path"] in self._open
+        limit = MAX_OPEN_BODY_BYTES if is_open else MAX_BODY_BYTES
+        if not is_open:
             secret = bearer(scope)
             if not self._tokens.is_local(secret):
                 problem = await run_in_threadpool(self._refuse, scope, secret)
+        if problem is None and is_too_long(scope, limit):
+            problem = as_problem(HTTPException(413, too_long(limit)))
         if problem is None:
-            await pass_on(self._app, scope, limited(receive, MAX_BODY_BYTES), send)
+            await pass_on(self._app, scope, limited(receive, limit), send)
         else:
             await problem.response()(scope, receive, send)
 

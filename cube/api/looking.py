@@ -12,8 +12,9 @@ from cube import __version__
 from cube.api.admission import admit
 from cube.api.backend import Backend
 from cube.api.metrics import CONTENT_TYPE, expose
+from cube.api.problems import USAGE, Problem
 from cube.plan import explain, plan
-from cube.policies import make_policy
+from cube.policies import Policy, make_policy
 from cube.snapshot import State, measured, write
 from cube.views import (
     ClusterView,
@@ -146,5 +147,29 @@ def _add_answers(router: APIRouter, backend: Backend) -> None:
         """What submitting a job would do, under each policy; changes nothing."""
         job = admit(body.job)
         snapshot = backend.look()
-        policies = [make_policy(text) for text in body.policies or [snapshot.policy]]
+        policies = _policies(body.policies or [snapshot.policy], snapshot.policy)
         return JSONResponse(plan(snapshot, job, policies, again=body.again))
+
+
+def _policies(wanted: list[str], own: str) -> list[Policy]:
+    """Those of these names. The manager imports no module because a request names it.
+
+    Raises:
+        PolicyError: there is no such policy, or not with these parameters.
+        Problem: it is in a module that whoever started the manager did not choose.
+    """
+    for text in wanted:
+        name = _name(text)
+        if ":" in name and name != _name(own):
+            what = f"The manager does not import {name} for a plan."
+            remedy = (
+                "Try it on a snapshot: python -m sim what-if FILE --policy P. Or install it where"
+                " the manager runs, as an entry point of `cube.policies`."
+            )
+            raise Problem(422, what, remedy, USAGE)
+    return [make_policy(text) for text in wanted]
+
+
+def _name(policy: str) -> str:
+    """Without parameters."""
+    return policy.partition("(")[0].strip()

@@ -7,6 +7,7 @@ are; it judges what they tell.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,15 +21,17 @@ from starlette.routing import Route
 
 from cube.access import admit_node
 from cube.api import problems
+from cube.api.admission import is_admissible
 from cube.api.gate import STATUS, bearer
 from cube.api.joining import Trust
 from cube.api.known import KnownAccess
 from cube.api.problems import Problem
-from cube.api.sound import is_sound
-from cube.codec import CodecError, loads
-from cube.messages import MANAGER, Report, SetAside, worker_name
+from cube.codec import CodecError, loads_sent
+from cube.messages import MANAGER, Fact, Report, SetAside, worker_name
+from cube.remote.sound import is_sound
 from cube.remote.workers import Workers
 from cube.serving import PEER
+from cube.serving.boundary import ErrorBoundary
 from cube.serving.door import Door
 from cube.task import NodeKey
 from cube.trust import Role, TrustError, key_print, party_of
@@ -56,7 +59,7 @@ class Machines:
                 Route(f"{node}/reports", self._reports, methods=["POST"]),
                 Route(f"{node}/certificate", self._certificate, methods=["POST"]),
             ],
-            middleware=[Middleware(Door, limit=MAX_REPORT_BYTES)],
+            middleware=[Middleware(ErrorBoundary), Middleware(Door, limit=MAX_REPORT_BYTES)],
         )
         problems.install(made)
         return made
@@ -70,14 +73,14 @@ class Machines:
         """A worker tells what its node runs."""
         node = await self._admitted(request)
         try:
-            message = await run_in_threadpool(loads, await request.body())
+            message = await run_in_threadpool(loads_sent, await request.body())
         except CodecError as error:
             raise Problem(422, f"That is no report: {error}", "Send what a worker made.") from None
         if not _is_about(message, node) or not is_sound(message):
             raise Problem(422, f"That is no report of {node}.", "Send what a worker made.")
         if isinstance(message, Report) and message.info is not None:
             self._workers.heard(node, message.info.address)
-        self._world.send(MANAGER, message)
+        self._world.send(MANAGER, _cleaned(message))
         return Response(status_code=204)
 
     async def _certificate(self, request: Request) -> Response:
@@ -118,6 +121,18 @@ def _is_about(message: Any, node: str) -> bool:
         case SetAside():
             return message.actor == worker_name(node)
     return False
+
+
+def _cleaned(message: Report | SetAside) -> Report | SetAside:
+    """Without specs that no user could submit: what they were made from would not be adopted."""
+    if isinstance(message, SetAside) or all(_may_be_kept(fact) for fact in message.facts):
+        return message
+    facts = (f if _may_be_kept(f) else replace(f, spec=None) for f in message.facts)
+    return replace(message, facts=tuple(facts))
+
+
+def _may_be_kept(fact: Fact) -> bool:
+    return fact.spec is None or is_admissible(fact.spec)
 
 
 @lru_cache(maxsize=4096)

@@ -1,12 +1,11 @@
 """Errors of the API as `application/problem+json` (RFC 9457), each with a remedy.
 
-Owns which error has which HTTP status and which exit code of the command line. Never hides an
-error: what nobody expected is logged and answered with 500.
+Owns which error has which HTTP status and which exit code of the command line. What nobody expected
+is for `cube.serving.boundary`.
 """
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 
 from fastapi import Request
@@ -19,11 +18,10 @@ from cube.codec import CodecError
 from cube.engine import NoSuchRun
 from cube.messages import Reply
 from cube.policies import PolicyError, policy_names
+from cube.serving.door import sendable
 from cube.store import StoreError
 from cube.views import ProblemView
 from cube.world import NoAnswer
-
-log = logging.getLogger(__name__)
 
 ERROR, USAGE, NOT_FOUND, CONFLICT, NOT_ALLOWED, NO_MANAGER = 1, 2, 5, 6, 7, 8  # exit codes
 
@@ -38,7 +36,7 @@ _REPLIES = {  # the manager's word -> status and remedy
 _HTTP = {
     404: "There is no such address; /openapi.json lists those that there are.",
     405: "This address takes other methods; /openapi.json lists them.",
-    413: "A request has at most 4 MiB: make the job file smaller, or split the job.",
+    413: "Make the job file smaller, or split the job.",
 }
 
 
@@ -53,7 +51,7 @@ class Problem(Exception):
             "type": "about:blank",
             "title": HTTPStatus(status).phrase,
             "status": status,
-            "detail": detail,
+            "detail": sendable(detail),
             "remedy": remedy,
             "exit_code": _EXITS.get(status, ERROR) if exit_code is None else exit_code,
         }
@@ -117,8 +115,7 @@ def as_problem(error: Exception) -> Problem:
             detail = str(error.detail)
             return Problem(error.status_code, detail, _HTTP.get(error.status_code, ""))
         case _:
-            kind = type(error).__name__
-            return Problem(500, f"The server failed: {kind}.", "See its log for the reason.")
+            raise error  # nobody expected it: `cube.serving.boundary` answers
 
 
 def _invalid(error: RequestValidationError) -> Problem:
@@ -146,10 +143,10 @@ _EXPECTED: tuple[type[Exception], ...] = (
 
 
 def install(app: Starlette) -> None:
-    """Have every error of `app` answered as a problem."""
+    """Have every error that is expected of `app` answered as a problem."""
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
         return as_problem(error).response()
 
-    for kind in (*_EXPECTED, Exception):
+    for kind in _EXPECTED:
         app.add_exception_handler(kind, answer)

@@ -8,7 +8,7 @@ keys take their defaults. Nothing here reads or writes files, or runs what it re
 """
 
 from cube.codec.catalogue import CATALOGUE, TAG, CodecError
-from cube.codec.reading import decode, loads
+from cube.codec.reading import decode, loads, loads_sent
 from cube.codec.writing import dumps, encode
 
-__all__ = ["CATALOGUE", "TAG", "CodecError", "decode", "dumps", "encode", "loads"]
+__all__ = ["CATALOGUE", "TAG", "CodecError", "decode", "dumps", "encode", "loads", "loads_sent"]

@@ -7,12 +7,16 @@ names the path to the field that is wrong.
 from __future__ import annotations
 
 import json
+import re
+import sys
 from enum import Enum
 from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from cube.codec.catalogue import CATALOGUE, PLAIN, TAG, CodecError, Convert, fields_of, required_of
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a surrogate pair, escaped
 
 
 def decode(jsonable: Any) -> Any:
@@ -45,6 +49,21 @@ def loads(text: str | bytes) -> Any:
         if isinstance(error, CodecError):
             raise
         raise CodecError(f"not JSON: {error}") from error
+
+
+def loads_sent(body: bytes) -> Any:
+    """The same of what somebody sent, who may send anything.
+
+    Raises:
+        CodecError: as `loads`, or it holds text that is not Unicode: nobody could repeat it.
+    """
+    try:
+        text = body.decode("utf-8")
+        if _HALF.search(text):  # perhaps of a whole pair
+            json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise CodecError(f"not JSON in UTF-8: {type(error).__name__}") from error
+    return loads(text)
 
 
 def _tag_reader(tag: Any) -> Convert:
@@ -90,6 +109,8 @@ def _decoder(hint: Any) -> Convert:
     origin, args = get_origin(hint), get_args(hint)
     if hint is float:
         return _read_float
+    if hint is int:
+        return _read_int
     if hint in PLAIN:
         return partial(_expect, hint)
     if origin is Literal:
@@ -108,34 +129,42 @@ def _decoder(hint: Any) -> Convert:
 
 def _expect(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise CodecError(f"expected {kind.__name__}, got {_shown(value)}")
+        raise CodecError(f"expected {kind.__name__}, got {_kind(value)}")
     return value
 
 
-def _shown(value: Any) -> str:
-    """The kind and the beginning of what was found instead."""
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
+def _kind(value: Any) -> str:
+    """What was found instead. Not the value: errors are told and logged, and it may be secret."""
+    return type(value).__name__
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
     if len(_expect(list, value)) != 2:
-        raise CodecError(f"expected a key and a value, got {_shown(value)}")
+        raise CodecError(f"expected a key and a value, got {_kind(value)}")
     return decode(value[0]), decode(value[1])
 
 
 def _one_of(choices: tuple[Any, ...], value: Any) -> Any:
     if value not in choices:
-        raise CodecError(f"expected one of {', '.join(map(str, choices))}; got {_shown(value)}")
+        raise CodecError(f"expected one of {', '.join(map(str, choices))}; got {_kind(value)}")
+    return value
+
+
+def _read_int(value: Any) -> int:
+    """True is no number here, though it is one to Python."""
+    if type(value) is not int:
+        raise CodecError(f"expected int, got {_kind(value)}")
     return value
 
 
 def _read_float(value: Any) -> float:
-    if isinstance(value, float | int):
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        if not -sys.float_info.max <= value <= sys.float_info.max and isinstance(value, int):
+            raise CodecError("expected a number, got one with hundreds of digits")
         return value
     if value in ("inf", "-inf", "nan"):
         return float(value)
-    raise CodecError(f"expected a number, got {_shown(value)}")
+    raise CodecError(f"expected a number, got {_kind(value)}")
 
 
 def _tuple_decoder(args: tuple[Any, ...]) -> Convert:
@@ -195,6 +224,4 @@ def _record_decoder(kind: type) -> Convert:
 def _plain_types(hint: Any) -> frozenset[type]:
     """The exact types that a field of this type takes as they are; empty if it needs a reader."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if not all(kind in PLAIN or kind is float for kind in kinds):
-        return frozenset()
-    return frozenset(kinds) | ({int} if float in kinds else set())
+    return frozenset(kinds) if all(k in PLAIN or k is float for k in kinds) else frozenset()

@@ -185,7 +185,9 @@ def _environments(
             document.problems += problems
         for key, value in service.environment.items():
             if any(map(str.isspace, key)):
-                text = f"'{key[:60]}' is not the name of a variable"
+                # What follows may be its value: `NAME: value` in quotes is a common slip.
+                first = next(iter(key.split()), "")[:60]
+                text = f"'{first} ...' is not the name of a variable"
                 remedy = "Write NAME=value, with no blank in the name."
                 place = ("services", name, "environment")
                 document.problems.append(document.problem(place, text, remedy))

@@ -143,7 +143,8 @@ def read_pairs(value: Any) -> Any:
             key: None if item is None else _pair_value(key, item) for key, item in value.items()
         }
     if not isinstance(value, list):
-        raise wrong(f"must be a mapping or a list, not {scalars.shown(value)}")
+        what = "nothing" if value is None else "a single value"  # which may be a secret
+        raise wrong(f"must be a mapping or a list, not {what}")
     pairs: dict[str, str | None] = {}
     for item in value:
         name, equals, text = read_value(item).partition("=")

@@ -18,13 +18,15 @@ from cube.manager.together import whole_of
 from cube.marks import mark
 from cube.messages import MANAGER, SCHEDULER, BeginRound, NeedFleet, Place, Placed, Question, Round
 from cube.placement import why_pending
-from cube.spec import Demand
+from cube.spec import Demand, Dependency
 from cube.task import Decision, NodeState, State, Task, TaskEvent
 
 ROUND_SECONDS = 5.0  # a round unanswered for so long is abandoned
 ROUND_TASKS = 1024  # asked about at once, at most
 FIFO_TASKS = 8  # the same where the first that does not fit ends the round
 POLICY_RETRY_SECONDS = 5.0  # after a policy failed
+
+Unmet = dict[tuple[str, tuple[Dependency, ...]], str]  # by job and `depends_on`
 
 
 @dataclass(slots=True)
@@ -162,11 +164,12 @@ class Rounds:
         tasks: dict[Demand, list[str]] = {}
         order: list[Demand] = []
         wholes: dict[str, _Whole] = {}  # by job
+        unmet: Unmet = {}
         while len(order) < most and (key := self.queue.pop()) is not None:
             if not self._still_waits(key):
                 continue
             task = self._ledger.tasks[key[3]]
-            if task.uid in self._asked or self._waits(task, key):
+            if task.uid in self._asked or self._waits(task, key, unmet):
                 continue
             demand = self._ledger.demand(task)
             whole = self._whole(task, wholes) if demand.together and demand.node is None else None
@@ -213,12 +216,18 @@ class Rounds:
         )
         self._ledger.send(SCHEDULER, self._place)
 
-    def _waits(self, task: Task, key: Key) -> bool:
-        """Does something other than room keep the task from being placed? Then say what."""
+    def _waits(self, task: Task, key: Key, known: Unmet) -> bool:
+        """Does something other than room keep the task from being placed? Then say what.
+
+        `known` is of the same moment: all tasks of a service wait for the same.
+        """
         if task.not_before > self._ledger.now:
             self.queue.delay(key, task.not_before)
             return True
-        unmet = unmet_dependency(self._ledger, task)
+        of = (task.job, task.spec.depends_on)
+        if of not in known:
+            known[of] = unmet_dependency(self._ledger, task)
+        unmet = known[of]
         if unmet:
             self.queue.block(key, task.job)
             self._say(task, unmet)

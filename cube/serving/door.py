@@ -37,6 +37,8 @@ class Door:
         if why and scope["path"] not in self._others:
             refusal = problem_response(426, f"It cannot be used: {why}.", "Update the older one.")
             await refusal(scope, receive, send)
+        elif is_too_long(scope, self._limit):
+            await problem_response(413, too_long(self._limit))(scope, receive, send)
         else:
             await pass_on(self._app, scope, limited(receive, self._limit), send)
 
@@ -67,14 +69,38 @@ def limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         left -= len(message.get("body", b""))
         if left < 0:
-            raise HTTPException(413, f"The request is larger than {limit >> 20} MiB.")
+            raise HTTPException(413, too_long(limit))
         return message
 
     return receive_some
 
 
+def is_too_long(scope: Scope, limit: int) -> bool:
+    """Does a request announce more than so many bytes? One of unknown length does not."""
+    announced = Headers(scope=scope).get("content-length", "")
+    return announced.isdecimal() and int(announced[:20]) > limit
+
+
+def too_long(limit: int) -> str:
+    """What whoever sent more is told."""
+    size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit >> 10} KiB"
+    return f"The request is larger than {size}."
+
+
+def sendable(text: str) -> str:
+    """The text with what is not Unicode (half of a surrogate pair) written out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def problem_response(status: int, detail: str, remedy: str = "") -> JSONResponse:
     """An error between machines, in the form that users get too."""
     title = HTTPStatus(status).phrase
-    content = {"title": title, "status": status, "detail": detail, "remedy": remedy}
+    content = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": sendable(detail),
+        "remedy": remedy,
+        "exit_code": 1,
+    }
     return JSONResponse(content, status, media_type="application/problem+json")

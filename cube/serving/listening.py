@@ -10,6 +10,8 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 
+from cube.serving.bounded import BoundedSocket
+
 _ANYWHERE = ("0.0.0.0", "::")
 
 
@@ -72,7 +74,7 @@ class Listen:
             ListenError: the address is taken or may not be used.
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_STREAM)
+        made = BoundedSocket(family)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((self.host, self.port))

@@ -43,6 +43,7 @@ class ServerThread:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                loop="asyncio",  # others do not ask the socket for connections: see `bounded`
                 http=_Protocol,
                 log_config=None,
                 log_level="warning",

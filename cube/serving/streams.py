@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 
 import anyio
+from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -83,7 +84,8 @@ class LiveResponse(StreamingResponse):
         async with anyio.create_task_group() as group, aclosing(self._content):
 
             async def watch() -> None:
-                await self.listen_for_disconnect(receive)
+                with suppress(HTTPException):  # it sends more than may be: as good as gone
+                    await self.listen_for_disconnect(receive)
                 group.cancel_scope.cancel()
 
             group.start_soon(watch)

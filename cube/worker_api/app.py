@@ -14,10 +14,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cube import __version__
-from cube.codec import CodecError, loads
+from cube.codec import CodecError, loads_sent
 from cube.engine import TaskIO
 from cube.messages import Assign, worker_name
+from cube.remote.sound import is_sound
 from cube.serving import PEER
+from cube.serving.boundary import ErrorBoundary
 from cube.serving.door import Door, problem_response
 from cube.serving.streams import Bell
 from cube.trust import Party, Role, party_of
@@ -45,10 +47,10 @@ def make_worker_app(
     async def assignment(request: Request) -> Response:
         """What the node should run: all of it. The newest counts."""
         try:
-            message = await run_in_threadpool(loads, await request.body())
+            message = await run_in_threadpool(loads_sent, await request.body())
         except CodecError as error:
             raise HTTPException(422, f"That is no assignment: {error}") from None
-        if not isinstance(message, Assign) or message.node != node:
+        if not isinstance(message, Assign) or message.node != node or not is_sound(message):
             raise HTTPException(422, f"That is no assignment for {node}.")
         world.send(worker_name(node), message)
         return Response(status_code=204)
@@ -63,7 +65,8 @@ def make_worker_app(
             _only((manager, itself), Route("/metrics", told.metrics)),
         ],
         middleware=[
-            Middleware(Door, limit=MAX_ASSIGNMENT_BYTES, others=("/v1/health", "/metrics"))
+            Middleware(ErrorBoundary),
+            Middleware(Door, limit=MAX_ASSIGNMENT_BYTES, others=("/v1/health", "/metrics")),
         ],
         exception_handlers={HTTPException: _answer},
     )

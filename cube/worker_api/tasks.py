@@ -113,6 +113,8 @@ async def _json(request: Request) -> Any:
 def _wish(body: Any) -> Wish:
     try:
         command = tuple(str(word) for word in body["command"])
+        if not command or any("\0" in word for word in command):
+            raise ValueError
         return Wish(command, bool(body["tty"]), int(body["rows"]), int(body["columns"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise HTTPException(422, "That is no command.") from None

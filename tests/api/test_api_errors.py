@@ -53,6 +53,8 @@ BAD_JOBS = {
     "no services": ((), "at least one service"),
     "names": ((service("We b"),), "use 1 to 40 of a-z"),
     "twice": ((service(), service()), "two services are named web"),
+    "NUL": ((service(command=("a\0b",)),), "command: it has a NUL"),
+    "environment": ((service(environment=(("", "hidden"),)),), "names that are not empty"),
     "no image": ((TaskSpec("web", ""),), "no image"),
     "too many": ((service(instances=100_001),), "at most 100000 tasks"),
     "negative": ((service(memory_mib=-1),), "memory_mib -1"),
@@ -96,6 +98,7 @@ GOOD_BODY = {"request": "r", "job": encode(JobSpec("bad", (TaskSpec("web", "imag
         (json.dumps(GOOD_BODY | {"job": {}}).encode(), 422, "not a JobSpec"),
         (json.dumps(GOOD_BODY | {"job": {"x": "\ud800"}}).encode(), 422, "Unicode"),
         (json.dumps(GOOD_BODY | {"extra": 1}).encode(), 422, "extra"),
+        (json.dumps(GOOD_BODY | {"\ud800": 1}).encode(), 422, "unicode"),
         (b'{"request": "r", "job": ' + b'{"a":' * 50_000, 400, "not JSON"),
         (
             b'{"request": "r", "job": {"a": ' + b"[" * 90_000 + b"]" * 90_000 + b"}}",

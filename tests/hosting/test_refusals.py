@@ -130,18 +130,6 @@ def test_node_gets_a_certificate_for_its_own_name_only(site) -> None:
     refused(422, site.line("two"), "POST", path, "request")
 
 
-def test_users_routes_want_a_token(site) -> None:
-    """All but those that tell nothing or take a join token."""
-    context = to_manager(site.identity("one").authority)
-    described = site.client._http.get("/openapi.json").json()["paths"]
-    routes = {(method.upper(), path) for path, of in described.items() for method in of}
-    assert ("POST", "/v1/join") in routes
-    is_open = {("GET", "/v1/health"), ("GET", "/v1/authority"), ("POST", "/v1/join")}
-    for method, path in sorted(routes - is_open):
-        line = Line(Place("127.0.0.1", site.manager.ports[0]), context)
-        assert "token is missing" in refused(401, line, method, path)
-
-
 def test_join_token_is_no_users_token(site) -> None:
     for token in (site.manager.first_join, JoinToken.parse(site.manager.first_join).secret):
         with Client(site.manager.url, token, site.client.authority) as client:

@@ -92,6 +92,8 @@ def until(line: Line, path: str, condition):
         ("[]", 422),
         ('{"command": ["sh"], "tty": false, "rows": Infinity, "columns": 80}', 422),
         ('{"command": ["sh"], "tty": false, "rows": 1e999, "columns": 80}', 422),
+        ('{"command": ["a\\u0000b"], "tty": false, "rows": 24, "columns": 80}', 422),
+        ('{"command": [], "tty": false, "rows": 24, "columns": 80}', 422),
         ('{"command": 7, "tty": false, "rows": 24, "columns": 80}', 422),
     ],
 )

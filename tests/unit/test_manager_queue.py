@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cube.manager.ledger import Ledger
 from cube.messages import NodeInfo, Stop
-from cube.spec import Constraint, Kind, Port, Spread
-from tests.managers import CLUSTER, WEB, Driver, asked, placed_and_running, stopped
+from cube.spec import Constraint, Dependency, Kind, Port, Spread
+from cube.task import Task
+from tests.managers import CLUSTER, WEB, Driver, asked, placed_and_running, running, stopped
 
 BATCH = replace(WEB, kind=Kind.BATCH)
 
@@ -86,3 +88,22 @@ def test_task_parked_before_the_first_node_joined_learns_what_it_lacks() -> None
     d.answer(d.submit(replace(WEB, memory_mib=99_999)), None)
     info = NodeInfo("node-1", 2000, 2000, 1000)
     assert asked(d.report("node-1", info=info)) == ["shop/web/1"]
+
+
+def test_many_that_wait_for_one_service_look_at_it_once(monkeypatch) -> None:
+    """Each on its own looked at all tasks of its job: thousands stopped the manager for minutes."""
+    looked = 0
+    of = Ledger.of
+
+    def counted(ledger: Ledger, job: str) -> list[Task]:
+        nonlocal looked
+        looked += 1
+        return of(ledger, job)
+
+    d = Driver(nodes=1)
+    many = replace(WEB, name="many", instances=500, depends_on=(Dependency("web"),))
+    monkeypatch.setattr(Ledger, "of", counted)
+    d.answer(d.submit(WEB, many), 0)
+    assert looked < 20
+    assert d.task("shop/many/500").reason == "waits for web to be started"
+    assert len(asked(d.report("node-1", running(d.task()), whole=False))) == 500

@@ -1,12 +1,14 @@
 """Claims of machines: what an honest worker sends passes, and what cannot be does not."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from cube.api.sound import LARGEST, is_sound
 from cube.engine.docker import names
-from cube.messages import Fact, Generation, NodeInfo, Phase, Report
+from cube.messages import Assign, Fact, Generation, NodeInfo, Phase, Report, Wanted
+from cube.remote.sound import LARGEST, is_sound
+from cube.spec import TaskSpec, Ulimit
 from cube.task import HostPort, MachineUse, TaskUse
 from tests.managers import Driver
 
@@ -55,6 +57,47 @@ def test_an_honest_report_is_sound() -> None:
 )
 def test_what_cannot_be_is_not_sound(changes: dict) -> None:
     assert not is_sound(replace(REPORT, **changes))
+
+
+SPEC = TaskSpec("web", "image")
+ASSIGN = Assign(
+    Generation("c", 1, 1), "node-1", 5.0, (1, 1), 1.0, 10.0, 20.0,
+    (Wanted(UID, 1, 1, SPEC, failures=(1.0,), gpus=(0,)),), ((UID, 1),),
+)  # fmt: skip
+
+
+def with_spec(**fields: Any) -> dict[str, Any]:
+    return {"tasks": (replace(ASSIGN.tasks[0], spec=replace(SPEC, **fields)),)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"generation": Generation("c", -1, 1)},
+        {"answers": (1, LARGEST)},
+        {"now": float("nan")},
+        {"interval": -1.0},
+        {"lease": float("inf")},
+        {"keep": (("x", 1),)},
+        {"keep": ((UID, -1),)},
+        with_spec(stop_grace_seconds=float("nan")),
+        with_spec(cpu_milli=LARGEST),
+        with_spec(ulimits=(Ulimit("nofile", 1, -LARGEST),)),
+        *(
+            {"tasks": (replace(ASSIGN.tasks[0], **fields),)}
+            for fields in (
+                {"uid": "../x"},
+                {"attempt": -1},
+                {"counted": -2},
+                {"failures": (float("inf"),)},
+                {"gpus": (LARGEST,)},
+            )
+        ),
+    ],
+)
+def test_what_no_manager_says_is_not_sound(changes: dict[str, Any]) -> None:
+    assert is_sound(ASSIGN)
+    assert not is_sound(replace(ASSIGN, **changes))
 
 
 def test_labels_that_anybody_can_write_make_no_unsound_fact() -> None:
