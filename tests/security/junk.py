@@ -125,10 +125,10 @@ def _wrongs(value: Any) -> tuple[Any, ...]:
         case bool():
             return (None, 1, "x")
         case int() | float():
-            return (-1, 0.5, 1 << 63, 10**400, -(10**400), float("nan"), float("inf"), True, "x")
+            return (-1, 0.5, 1 << 63, 10**400, float("nan"), float("inf"), True)
         case str():
-            return ("", "\x00", "\ud800", "../../x", "a\r\nb", "x" * 300, 7, None)
-    return (None, 7, "x", [], {}, [[]], {"$": "Fact"}, DEEP.format(990))
+            return ("", "\x00", "\ud800", "../../x", "x" * 300, 7)
+    return (None, "x", [], {}, [[]], DEEP.format(990))
 
 
 def alike(value: Any) -> st.SearchStrategy[Any]:

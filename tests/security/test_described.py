@@ -27,7 +27,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 few = settings(
-    max_examples=8, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
+    max_examples=5, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
 )
 LONG = "/v1/tasks/{job}/{service}/{index}/exec"  # a thousand words of 100,000 characters
 

@@ -29,7 +29,7 @@ from tests.security.site import JOB, NODE, Door, Site, site
 from tests.waiting import wait
 
 GUEST = "two"  # a node that has joined, and whose worker is away: its reports are ours
-some = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+some = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 numbers = itertools.count(1)
 
 
@@ -199,7 +199,7 @@ def test_malformed_jobs(here: Site, tmp_path, caplog) -> None:
         assert answer.status < 500, (document, answer)
         if answer.status == 200:
             taken += 1
-            if taken % 20 == 0:
+            if taken % 30 == 0:
                 shown(here)
             name = quote(json.loads(answer.body)["job"])
             gone = users.ask("DELETE", f"/v1/jobs/{name}?force=1")
