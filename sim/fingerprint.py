@@ -14,12 +14,9 @@ import inspect
 import json
 import os
 import pickle
-import platform
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -30,13 +27,12 @@ from sim.errors import InputError
 from sim.metrics import Measure
 from sim.scenario import Scenario, written
 from sim.schema import SCHEMA_VERSION
+from sim.source import ROOTS, code_digest, versions
 
-_ROOTS = tuple(Path(__file__).parents[1] / name for name in ("cube", "sim"))
 _INSTALLED = tuple(
     Path(sysconfig.get_path(name)).resolve()
     for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
-_PACKAGES = ("numpy", "simpy", "pykka", "pydantic")
 
 
 def fingerprint(scenario: Scenario, policy: Policy, measures: Iterable[Measure] = ()) -> str:
@@ -57,25 +53,6 @@ def fingerprint(scenario: Scenario, policy: Policy, measures: Iterable[Measure] 
         "versions": versions(),
     }
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages that a run stands on."""
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in _PACKAGES},
-    }
-
-
-@cache
-def code_digest() -> str:
-    """Hex digest of the source of `cube` and `sim` that this process runs."""
-    total = hashlib.blake2b(digest_size=16)
-    for root in _ROOTS:
-        for path in sorted(root.rglob("*.py")):
-            total.update(f"{path.relative_to(root.parent)}\n".encode() + path.read_bytes())
-    return total.hexdigest()
 
 
 def _configured(policy: Policy) -> str:
@@ -164,7 +141,7 @@ def _file_of(name: str) -> Path | None:
 
 
 def _is_ours(path: str | Path) -> bool:
-    return any(Path(path).resolve().is_relative_to(root.resolve()) for root in _ROOTS)
+    return any(Path(path).resolve().is_relative_to(root.resolve()) for root in ROOTS)
 
 
 def _is_installed(path: Path) -> bool:

@@ -18,7 +18,7 @@ import cloudpickle
 import joblib
 
 from sim.errors import InputError, SimulationError
-from sim.fingerprint import code_digest
+from sim.source import code_digest
 
 T = TypeVar("T")
 CONNECT_SECONDS = 10.0  # to a Dask scheduler, and for its first worker

@@ -92,7 +92,10 @@ class Recovery:
         if entry.state is NodeState.LOST:
             return f"{entry.name} is lost"  # nobody would miss the task there
         if fact.spec is None:
-            return "its engine does not tell what it was made from"
+            return (
+                "its worker has not told what it was made from: ask again after its next report; "
+                "if it stays so, its engine does not know"
+            )
         job = self._ledger.jobs[name.job]
         if job.stopped:
             return f"{job.name} is stopped"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,7 @@ class Campaign:
     unfenced_seconds: float = 0.0
     longest_settle_seconds: float = 0.0
     by_scenario: Counter[str] = field(default_factory=Counter)
+    taken_over: set[tuple[str, int]] = field(default_factory=set)  # done by an earlier campaign
     began: float = field(default_factory=time.perf_counter)
 
     def add(self, outcome: Outcome) -> None:
@@ -62,6 +63,11 @@ class Campaign:
         self.unfenced_seconds += outcome.unfenced_seconds
         self.longest_settle_seconds = max(self.longest_settle_seconds, outcome.settle_seconds)
 
+    def take_over(self, outcome: Outcome) -> None:
+        """Take in one run that an earlier campaign has finished."""
+        self.taken_over.add((outcome.scenario, outcome.seed))
+        self.add(outcome)
+
     @property
     def unmarked(self) -> list[str]:
         """Branches of the protocol that the runs of too few seeds have gone through."""
@@ -79,7 +85,8 @@ class Campaign:
             "schema_version": 1,
             "asked": self.asked,
             "runs": self.runs,
-            "wall_seconds": time.perf_counter() - self.began,
+            "taken_over": len(self.taken_over),
+            "wall_seconds": time.perf_counter() - self.began,  # of the others
             "seeds": len(self.seeds),
             "scenarios": dict(sorted(self.by_scenario.items())),
             "broken": [{"replay": o.replay, "broken": o.broken} for o in self.broken],
@@ -97,10 +104,18 @@ class Campaign:
 
 
 def run_all(
-    scenarios: Sequence[FaultScenario], seeds: Iterable[int], processes: int = 1
+    scenarios: Sequence[FaultScenario],
+    seeds: Iterable[int],
+    processes: int = 1,
+    done: Collection[tuple[str, int]] = (),
 ) -> Generator[Outcome]:
-    """Outcomes of all runs, as they end."""
-    pieces = [(scenario, seed) for seed in seeds for scenario in scenarios]
+    """Outcomes of all runs, as they end; `done` names by scenario and seed what is left out."""
+    pieces = [
+        (scenario, seed)
+        for seed in seeds
+        for scenario in scenarios
+        if (scenario.name, seed) not in done
+    ]
     if processes == 1:
         for scenario, seed in pieces:
             yield run_seed(scenario, seed)

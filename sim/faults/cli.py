@@ -15,6 +15,7 @@ from sim.errors import InputError
 
 if TYPE_CHECKING:
     from sim.faults.campaign import Campaign
+    from sim.faults.kept import KeptRuns
     from sim.faults.ordeal import Outcome
 
 
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the sums to this file after every run, as JSON.")  # fmt: skip
+@click.option("--keep", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Keep every run in this file, and take from it what is done.")  # fmt: skip
 def faults(
     names: tuple[str, ...],
     seeds: str,
@@ -56,17 +59,24 @@ def faults(
     until_failure: bool,
     shrinks: bool,
     out: Path | None,
+    keep: Path | None,
 ) -> None:
     """Break everything that can break, and check every promise."""
     from sim.faults import campaign as campaigns
     from sim.faults import report, scenario
+    from sim.faults.kept import KeptRuns
 
     scenarios = [scenario.read(name) for name in names or scenario.named()]
     wanted = _seeds(seeds)
     campaign = campaigns.Campaign(asked=len(scenarios) * len(wanted))
+    kept = None if keep is None else KeptRuns(keep, scenarios)
+    for outcome in kept.read(wanted) if kept else ():
+        campaign.take_over(outcome)
     with report.progress(campaign.asked) as tell:
-        outcomes = campaigns.run_all(scenarios, wanted, processes)
-        interrupted = _sum_up(campaign, outcomes, tell, out, until_failure=until_failure)
+        outcomes = campaigns.run_all(scenarios, wanted, processes, campaign.taken_over)
+        interrupted = _sum_up(
+            campaign, _keeping(outcomes, kept), tell, out, until_failure=until_failure
+        )
     for outcome in campaign.broken[:5]:
         report.show_failure(outcome)
     if shrinks and campaign.broken and not interrupted:
@@ -76,6 +86,15 @@ def faults(
     report.show_campaign(campaign)
     if campaign.failed or interrupted:
         sys.exit(130 if interrupted else 1)
+
+
+def _keeping(outcomes: Generator[Outcome], kept: KeptRuns | None) -> Generator[Outcome]:
+    """The same, each kept first."""
+    with closing(outcomes):
+        for outcome in outcomes:
+            if kept is not None:
+                kept.add(outcome)
+            yield outcome
 
 
 def _sum_up(
@@ -95,6 +114,9 @@ def _sum_up(
             partial.write_text(json.dumps(campaign.summary(), indent=2) + "\n")
             partial.replace(out)
 
+    keep()  # all may have been done before
+    if campaign.broken and until_failure:
+        return False
     try:
         with closing(outcomes):
             for outcome in outcomes:

@@ -111,6 +111,7 @@ def serve_again(control: Control, client: Client, job: str, node: str, text: str
     control.settle()
 
 
+@pytest.mark.timeout(AWAY_SECONDS + 300)
 def test_an_absent_manager_changes_no_container(control):
     kept = {t: i for t, i in control.ids().items() if "/guard/" not in t}
     control.box.cut("manager")

@@ -90,6 +90,17 @@ def test_a_task_whose_image_is_being_pulled_can_be_killed(bench: Bench) -> None:
     assert (exited.started, exited.reason) == (False, "killed before it started")
 
 
+def test_a_pull_of_which_nothing_is_heard_is_given_up(
+    docker_bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cube.engine.docker.connect.PULL_SECONDS", 0.5)
+    bench = docker_bench()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        exited = failed_start(bench, f"127.0.0.1:{silent.getsockname()[1]}/known:1")
+    assert "its registry has sent nothing for long" in exited.reason
+    assert exited.retry
+
+
 @pytest.mark.parametrize("registry", [429], indirect=True)
 def test_a_registry_that_has_served_enough(bench: Bench, registry: Registry) -> None:
     exited = failed_start(bench, registry.image("known:1"))

@@ -280,6 +280,30 @@ def test_ctrl_c_keeps_the_sums_of_what_was_finished(
     assert (sums["asked"], sums["runs"]) == (9, 1)
 
 
+def test_a_campaign_goes_on_where_it_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, kept = tmp_path / "faults.json", tmp_path / "faults.jsonl"
+
+    def sums(*seeds: str, **expected: int) -> dict[str, Any]:
+        args = ["faults", "--scenario", "network", "--seeds", *seeds, "--out", str(out)]
+        result = CliRunner().invoke(main, [*args, "--keep", str(kept)])
+        assert result.exit_code == 0, result.output
+        told = json.loads(out.read_text())
+        assert {key: told[key] for key in expected} == expected
+        timed = ("taken_over", "wall_seconds", "times_real_time")
+        return {key: told[key] for key in told if key not in timed}
+
+    sums("1..2", runs=2, taken_over=0)
+    with kept.open("ab") as file:
+        file.write(b'{"scenario": "network", "seed": 3, "bro')  # killed half way
+    whole = sums("1..3", runs=3, taken_over=2)
+    assert sums("1..3", runs=3, taken_over=3) == whole
+    assert sums("3..3", runs=1, taken_over=1)["seeds"] == 1
+    monkeypatch.setattr("sim.faults.kept.code_digest", lambda: "of changed code")
+    sums("1..2", runs=2, taken_over=0)
+
+
 def test_failure_is_told_with_its_story_and_how_to_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Worker, "_kill", lambda self, held: None)
     result = CliRunner().invoke(main, ["faults", "--scenario", "network", "--seeds", "1"])

@@ -21,7 +21,8 @@ from cube.messages import NodeInfo
 DEFAULT_URL = "unix:///var/run/docker.sock"
 CALL_SECONDS = 60  # of silence before a call is given up
 KNOCK_SECONDS = 5
-STREAM_SECONDS = 10 * 365 * 86_400  # streams and pulls may be silent for ever
+STREAM_SECONDS = 10 * 365 * 86_400  # streams may be silent for ever
+PULL_SECONDS = 600  # of silence before a pull is given up: its registry sends nothing any more
 
 
 def connect(url: str) -> tuple[APIClient, APIClient]:
@@ -42,6 +43,18 @@ def connect(url: str) -> tuple[APIClient, APIClient]:
     except (DockerException, OSError, *UNREACHABLE) as error:
         raise EngineUnavailable(unavailable_text(url, error)) from error
     return calls, streams
+
+
+class _PullClient(APIClient):
+    """The library's own pull waits without end, whatever time-out its client has."""
+
+    def send(self, request: Any, **options: Any) -> Any:
+        return super().send(request, **{**options, "timeout": PULL_SECONDS})
+
+
+def for_pulls(url: str, calls: APIClient) -> APIClient:
+    """Another client of the engine of `calls`, which gives up a pull that has stalled."""
+    return _PullClient(base_url=url, version=calls.api_version)
 
 
 def knock(url: str) -> None:

@@ -24,7 +24,14 @@ from cube.engine import CannotExecute, Emit, NoSuchRun, Order
 from cube.engine.capacity import WHOLE, Share
 from cube.engine.docker import look
 from cube.engine.docker.checks import NetworkChecks
-from cube.engine.docker.connect import DEFAULT_URL, connect, describe, is_local, root_of
+from cube.engine.docker.connect import (
+    DEFAULT_URL,
+    connect,
+    describe,
+    for_pulls,
+    is_local,
+    root_of,
+)
 from cube.engine.docker.errors import (
     UNREACHABLE,
     Failure,
@@ -108,7 +115,7 @@ class DockerEngine:
         self._down_lock = threading.Lock()
         file = state_dir / "docker" / quote(cluster, safe="") / f"{quote(self._node, safe='')}.json"
         self._pulled_images = PulledImages(self._api, file, partial(disk_share, root))
-        self._pulls = Pulls(self._streams, f"docker-{self._node}", self._pulled_images)
+        self._pulls = Pulls(for_pulls(url, self._api), f"docker-{self._node}", self._pulled_images)
         self._watch = Watch(
             url,
             (self._api, self._streams),

@@ -36,6 +36,7 @@ UNREACHABLE = (
     urllib3.exceptions.HTTPError,
     Unreachable,
 )
+_SILENCE = (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
 
 
 def unreachable_reason(error: BaseException) -> str:
@@ -43,13 +44,18 @@ def unreachable_reason(error: BaseException) -> str:
     kinds = {type(cause) for cause in _causes(error)}
     if any(issubclass(kind, PermissionError) for kind in kinds):
         return "permission denied"
-    if any(issubclass(kind, requests.exceptions.Timeout) for kind in kinds):
+    if is_silence(error):
         return "it does not answer in time"
     if any(issubclass(kind, FileNotFoundError) for kind in kinds):
         return "its socket does not exist"
     if any(issubclass(kind, ConnectionRefusedError) for kind in kinds):
         return "nothing listens there"
     return "the connection broke"
+
+
+def is_silence(error: BaseException) -> bool:
+    """Was it given up because nothing came any more?"""
+    return any(isinstance(cause, _SILENCE) for cause in _causes(error))
 
 
 def unavailable_text(url: str, error: Exception) -> str:
@@ -108,6 +114,14 @@ def start_failure(error: APIError, spec: TaskSpec) -> Failure:
 def _port(text: str) -> str:
     match = re.search(r"(?:Bind for |listen (?P<protocol>tcp|udp)\d? )\S*?:(?P<port>\d+)", text)
     return f"port {match['port']}" if match else "a host port"
+
+
+def stalled_failure(image: str) -> Failure:
+    """A pull of which nothing has been heard for long."""
+    return Failure(
+        f"image {image} could not be pulled: its registry has sent nothing for long: see that this "
+        "node reaches it (docker pull)"
+    )
 
 
 def pull_failure(image: str, text: str, status: int | None = None) -> Failure:

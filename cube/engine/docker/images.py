@@ -21,7 +21,9 @@ from cube.engine.docker.errors import (
     UNREACHABLE,
     Failure,
     credentials_failure,
+    is_silence,
     pull_failure,
+    stalled_failure,
     text_of,
     unreachable_reason,
 )
@@ -59,7 +61,7 @@ class Pulls:
     """The pulls that are under way, by image."""
 
     def __init__(self, api: APIClient, name: str, pulled: PulledImages) -> None:
-        """`api` must not time out while a pull is silent. `pulled` is told of what is new."""
+        """`api` gives up a pull that has stalled; `pulled` is told of what is new."""
         self._api = api
         self._pulled = pulled
         self._name = name
@@ -93,6 +95,7 @@ class Pulls:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout)
+        self._api.close()
 
     def _work(self) -> None:
         while (image := self._next()) is not None:
@@ -125,6 +128,8 @@ class Pulls:
         except APIError as error:
             return pull_failure(image, text_of(error), error.status_code)
         except UNREACHABLE as error:
+            if is_silence(error):
+                return stalled_failure(image)
             reason = unreachable_reason(error)
             return Failure(f"image {image} could not be pulled: the Docker engine: {reason}")
         except DockerException as error:  # a helper that is missing, or fails
