@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from cube import __version__
 from cube.cli import connection
-from cube.cli.exits import ExitCode, Failure, note
+from cube.cli.ending import Ending, ending_signals
+from cube.cli.exits import Failure, note
 from cube.cli.printing import local_time
 from cube.logs import FORMATS, TOLD, LogFormat, logging_to
 from cube.state_dir import default_state_dir
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from cube.cluster import Cluster, ClusterOptions
     from cube.hosting.failures import ClusterError
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
 POLICIES = (
     "epvm, epvm-paper, epvm-book, round-robin, greedy, best-fit, worst-fit, first-fit, dot-product,"
     " hybrid, fgd, nomad-binpack, least-allocated, most-allocated, two-choices, random"
@@ -131,7 +127,7 @@ def dev(
     from cube.serving import Listen, ListenError
 
     sys.path.append(str(Path.cwd()))  # where a user's own policy may lie
-    with logging_to(sys.stderr, log_format), ending_signals() as ended:
+    with logging_to(sys.stderr, log_format), ending_signals() as ending:
         try:
             place = Listen.parse(listen)
             options = ClusterOptions(
@@ -146,7 +142,7 @@ def dev(
             )
             cluster = Cluster(options)
             cluster.start()
-            _serve(cluster, options, remove, ended, Teller(log_format))
+            _serve(cluster, options, remove, ending, Teller(log_format))
         except (ClusterError, ListenError) as error:
             raise cluster_failure(error) from None
 
@@ -177,7 +173,7 @@ def _serve(
     cluster: Cluster,
     options: ClusterOptions,
     remove: bool,
-    ended: threading.Event,
+    ending: Ending,
     teller: Teller,
 ) -> None:
     """Tell where it is and what happens, until a signal; then stop in good order."""
@@ -193,7 +189,7 @@ def _serve(
         daemon=True,
     )
     follower.start()
-    ended.wait()
+    ending.wait()
     stay = "" if remove else " (containers stay)"
     teller.note(f"\nstopping; once more to stop at once{stay}")
     cluster.stop(rm=remove, say=teller.note)
@@ -241,22 +237,3 @@ def tell_events(url: str, token: str, after: int, begun: int, teller: Teller) ->
                 teller.tell(words, event["text"], **told)
     except ClientError:
         return  # the cluster stops, and says so elsewhere
-
-
-@contextmanager
-def ending_signals() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second ends the process at once."""
-    ended = threading.Event()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if ended.is_set():
-            note("stopped at once")
-            os._exit(ExitCode.INTERRUPTED)
-        ended.set()
-
-    before = {number: signal.signal(number, handle) for number in ENDING}
-    try:
-        yield ended
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,11 +11,11 @@ import click
 
 from cube import __version__
 from cube.cli import connection, units
+from cube.cli.ending import ending_signals
 from cube.cli.hosting import (
     POLICIES,
     Teller,
     cluster_failure,
-    ending_signals,
     log_format_option,
 )
 from cube.logs import logging_to
@@ -151,7 +151,7 @@ def _run(**chosen: Any) -> None:
     form = chosen["log_format"]
     teller = Teller(form)
     sys.path.append(str(Path.cwd()))  # where a user's own policy may lie
-    with logging_to(sys.stderr, form), ending_signals() as ended:
+    with logging_to(sys.stderr, form), ending_signals() as ending:
         host = ManagerHost(_place(**chosen))
         try:
             host.start()
@@ -159,6 +159,6 @@ def _run(**chosen: Any) -> None:
             raise cluster_failure(error) from None
         words = _greeting(host.url, host.first_join, host.state.path)
         teller.tell(words, f"Cube {__version__} manager listens at {host.url}", url=host.url)
-        ended.wait()
+        ending.wait()
         host.stop()
         teller.note("stopped; nodes go on with what they run")

@@ -10,11 +10,11 @@ import click
 
 from cube import __version__
 from cube.cli import units
+from cube.cli.ending import ending_signals
 from cube.cli.exits import note
 from cube.cli.hosting import (
     Teller,
     cluster_failure,
-    ending_signals,
     log_format_option,
     read_gpus,
 )
@@ -193,7 +193,7 @@ def _run(place: WorkerPlace, form: LogFormat) -> None:
     from cube.hosting.worker import WorkerHost
 
     teller = Teller(form)
-    with logging_to(sys.stderr, form), ending_signals() as ended:
+    with logging_to(sys.stderr, form), ending_signals() as ending:
         host = WorkerHost(place)
         try:
             host.start()
@@ -203,7 +203,7 @@ def _run(place: WorkerPlace, form: LogFormat) -> None:
             teller.note(f"warning: {host.warning}")
         text = f"Cube {__version__} worker {host.node} serves its manager at {host.address}"
         teller.tell(text, text, node=host.node, address=host.address)
-        ended.wait()
+        ending.wait()
         host.stop()
         teller.note("stopped; what runs goes on, and is adopted at the next start")
 
