@@ -64,6 +64,7 @@ def shown(here: Site) -> None:
 def guest(here: Site) -> Iterator[Door]:
     with worker_at(here.path / GUEST, here.manager, GUEST) as worker:
         wait(here.client, lambda: GUEST in alive(here.client))
+    here.client.drain(GUEST, on=True)  # whatever it offers from now on, nobody would run its tasks
     path = worker.directory.identity_path
     identity = Identity.read(path)
     assert identity is not None
