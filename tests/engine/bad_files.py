@@ -122,7 +122,7 @@ OPTIONS = {
     "a negative size": (["busybox", "--memory", "-5M"], "'-5M' is not a size", "not negative"),
     "no number": (["busybox", "--replicas", "x"], "must be a whole number", "--replicas"),
     "no way to restart": (["busybox", "--restart", "maybe"], "is not a way to restart", "always"),
-    "no variable": (["busybox", "-e", "A B"], "'A B' is not the name of a variable", "NAME=value"),
+    "no variable": (["busybox", "-e", "A B"], "'A ...' is not the name", "NAME=value"),
     "no port": (["busybox", "-p", "x:y"], "is not a port", "-p"),
     "several": (
         ["busybox", "--cpus", "x", "--memory", "y"],
