@@ -215,11 +215,14 @@ class CoreActor(pykka.Actor):
             return
         effects, self._effects = self._effects, []
         saves = [e for e in effects if isinstance(e, Save)]
-        if self._unsaved or not self._save(saves):
+        if self._unsaved:
             self._unsaved += saves
             self._hold(effects)
-        else:
+        elif self._save(saves):
             self._send(effects)
+        else:
+            self._unsaved, self._knows = saves, False
+            self._hold(effects)
 
     def _save(self, saves: list[Save]) -> bool:
         """Make these durable, in one transaction; if that fails, see to it that it is retried."""
@@ -232,7 +235,6 @@ class CoreActor(pykka.Actor):
             self._store.save(records)
         except Exception as error:
             mark("save-failed")
-            self._knows = False
             self._retry_later()
             self._host.deliver(self.name, Send(self.name, StoreDown(str(error))), self.life)
             return False

@@ -32,6 +32,6 @@ def problem_of(response: httpx2.Response) -> dict[str, Any]:
 def fails(status: int, exit_code: int, act: Callable[[], object]) -> ApiProblem:
     with pytest.raises(ApiProblem) as caught:
         act()
-    assert (caught.value.status, caught.value.exit_code) == (status, exit_code)
+    assert (caught.value.status, caught.value.exit_code) == (status, exit_code), str(caught.value)
     assert caught.value.remedy
     return caught.value

@@ -235,6 +235,16 @@ def test_answer_waits_while_the_core_does_not_know_that_the_store_fails() -> Non
     stage.actor._stop()
 
 
+def test_answer_does_not_wait_because_the_store_was_tried_again_in_vain() -> None:
+    """The core knows already that it is down, and has decided nothing since."""
+    stage = Stage()
+    stage.store.broken = True
+    stage.tell("a")
+    stage.tell(StoreDown("disk full"))
+    assert Send("edge/2", 7) in stage.tell(RetrySave(), 7)
+    stage.actor._stop()
+
+
 def test_core_that_raises_while_the_store_fails_is_reborn_once_the_store_knows_all() -> None:
     stage = Stage()
     stage.store.broken = True
