@@ -5,14 +5,19 @@ The only place that deletes volumes; called when a user asks that nothing be lef
 
 from __future__ import annotations
 
+import time
+
 from docker.api.client import APIClient
 from docker.errors import APIError, NotFound
 
 from cube.engine import EngineUnavailable
 from cube.engine.docker.connect import DEFAULT_URL, connect
-from cube.engine.docker.errors import UNREACHABLE, unreachable_reason
+from cube.engine.docker.errors import UNREACHABLE, text_of, unreachable_reason
 from cube.engine.docker.names import label_filter
 from cube.engine.docker.networks import remove_unused_networks
+
+REMOVALS = 5  # how often one removal is tried
+AGAIN_SECONDS = 0.2  # between two of these
 
 
 def purge_url(url: str | None, cluster: str) -> None:
@@ -52,10 +57,17 @@ def purge(api: APIClient, cluster: str, node: str | None = None) -> None:
 
 def remove_container(api: APIClient, container: str) -> None:
     """Kill and remove a container with its anonymous volumes; fine if it is gone."""
-    try:
-        api.remove_container(container, force=True, v=True)
-    except NotFound:
-        pass
-    except APIError as error:
-        if error.status_code != 409:  # its removal is under way
-            raise
+    for left in reversed(range(REMOVALS)):
+        try:
+            api.remove_container(container, force=True, v=True)
+        except NotFound:
+            pass
+        except APIError as error:
+            if left and "unable to remove filesystem" in text_of(error):
+                # The engine itself wrote into the directory just then. It keeps such a container
+                # as dead, and a later try removes it.
+                time.sleep(AGAIN_SECONDS)
+                continue
+            if error.status_code != 409:  # its removal is under way
+                raise
+        return
