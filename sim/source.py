@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import subprocess
+import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +27,29 @@ def versions() -> dict[str, str]:
 @cache
 def code_digest() -> str:
     """Hex digest of the source of `cube` and `sim` that this process runs."""
+    return _digest(path for root in ROOTS for path in root.rglob("*.py"))
+
+
+@cache
+def digest_of(module: str) -> str:
+    """Hex digest of the source of a module and of all ours that importing it brings along.
+
+    What is only imported later, within a function, is not in it.
+    """
+    listing = f"import sys; sys.path[:] = {sys.path!r}; import {module}; " + _LIST
+    told = subprocess.run([sys.executable, "-c", listing], check=True, stdout=subprocess.PIPE)
+    return _digest(map(Path, told.stdout.decode().splitlines()))
+
+
+_LIST = (  # from a process of its own: in this one, more may have been imported
+    f"print(*[m.__file__ for n, m in sys.modules.items()"
+    f" if n.partition('.')[0] in {tuple(root.name for root in ROOTS)}], sep='\\n')"
+)
+
+
+def _digest(files: Iterable[Path]) -> str:
     total = hashlib.blake2b(digest_size=16)
-    for root in ROOTS:
-        for path in sorted(root.rglob("*.py")):
-            total.update(f"{path.relative_to(root.parent)}\n".encode() + path.read_bytes())
+    above = ROOTS[0].parent
+    for path in sorted(files):
+        total.update(f"{path.relative_to(above)}\n".encode() + path.read_bytes())
     return total.hexdigest()

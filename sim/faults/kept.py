@@ -16,7 +16,7 @@ from typing import Any
 
 from sim.faults.ordeal import Outcome
 from sim.faults.scenario import FaultScenario
-from sim.source import code_digest, versions
+from sim.source import digest_of, versions
 
 
 class KeptRuns:
@@ -58,5 +58,5 @@ class KeptRuns:
 
 def _digest(scenario: FaultScenario) -> str:
     """Of everything that decides what becomes of a seed."""
-    what = [scenario.model_dump(mode="json"), code_digest(), versions()]
+    what = [scenario.model_dump(mode="json"), digest_of("sim.faults.ordeal"), versions()]
     return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=16).hexdigest()

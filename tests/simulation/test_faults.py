@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -36,6 +37,7 @@ from sim.faults.plan import draw_plan
 from sim.faults.scenario import FaultScenario, parse
 from sim.faults.world import FaultyWorld
 from sim.network import Network, Weather
+from sim.source import ROOTS
 from tests.simulation.test_sim_run import _features
 
 REGRESSIONS = Path(__file__).with_name("regressions")
@@ -300,8 +302,27 @@ def test_a_campaign_goes_on_where_it_was_cut_off(
     whole = sums("1..3", runs=3, taken_over=2)
     assert sums("1..3", runs=3, taken_over=3) == whole
     assert sums("3..3", runs=1, taken_over=1)["seeds"] == 1
-    monkeypatch.setattr("sim.faults.kept.code_digest", lambda: "of changed code")
+    monkeypatch.setattr("sim.faults.kept.digest_of", lambda module: "of changed code")
     sums("1..2", runs=2, taken_over=0)
+
+
+def test_runs_that_are_kept_count_until_code_changes_that_decides_them(tmp_path: Path) -> None:
+    for root in ROOTS:
+        shutil.copytree(root, tmp_path / root.name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def digest() -> str:
+        show = "from sim.source import digest_of; print(digest_of('sim.faults.ordeal'))"
+        told = subprocess.run([sys.executable, "-c", show], cwd=tmp_path, stdout=subprocess.PIPE)
+        return told.stdout.decode()
+
+    def change(file: str) -> str:
+        with (tmp_path / file).open("a") as source:
+            source.write("# changed\n")
+        return digest()
+
+    first = digest()
+    assert change("cube/cli/tables.py") == change("sim/faults/cli.py") == first
+    assert len({first, change("cube/worker/lease.py"), change("sim/faults/plan.py")}) == 3
 
 
 def test_failure_is_told_with_its_story_and_how_to_replay(monkeypatch: pytest.MonkeyPatch) -> None:
