@@ -80,7 +80,9 @@ class Nodes:
                 known, silent = known + lately, silent + lately
                 continue
             known += counts
-            if silence > patience:
+            # Who has not heard this life reports as seldom as an earlier one granted: that is no
+            # silence. Reports are due five times in a lease, of which `patience` is three.
+            if silence > max(patience, SUSPECT_INTERVALS / 5 * entry.patience):
                 silent += counts
                 if not counts:
                     mark("drained-node-silent")

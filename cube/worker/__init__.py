@@ -384,7 +384,7 @@ class Worker:
         back = bool(self._reports.engine_error)
         self._info, self._reports.engine_error, self._list_at = listed.info, "", FOREVER
         if first:
-            self._lease.renew(now)
+            self._lease.begin(now)
         found = {f.key: f for f in listed.found}
         for held in list(self._held.values()):
             if held.phase is not Phase.ENDED and held.key not in found:

@@ -13,6 +13,7 @@ from cube.worker.reports import FOREVER
 from cube.worker.runs import Held
 
 LEASE_SECONDS = 10.0  # until a manager grants another
+NEVER = float("-inf")
 
 
 class Lease:
@@ -20,7 +21,7 @@ class Lease:
 
     def __init__(self) -> None:
         self.seconds = LEASE_SECONDS
-        self._since = 0.0
+        self._since = NEVER
         self._watched = False  # is anything here that must not outlive it?
 
     @property
@@ -31,6 +32,14 @@ class Lease:
     def is_over(self, now: float) -> bool:
         """May tasks that must not outlive it run no longer, nor begin to?"""
         return now >= self._since + self.seconds
+
+    def begin(self, now: float) -> None:
+        """What runs is known. Until a first answer comes, it has one lease from now on.
+
+        If one has come already, that holds: it may be about to end, or over.
+        """
+        if self._since == NEVER:
+            self._since = now
 
     def renew(self, sent: float) -> None:
         """A report that was sent then has been answered."""

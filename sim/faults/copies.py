@@ -42,7 +42,23 @@ class OneCopy(Checker):
         self._where: dict[str, set[tuple[str, RunKey]]] = {}
         self._doubled: dict[str, float] = {}  # uid: since when it runs twice, excused
         self._declared: dict[str, tuple[str, float]] = {}  # node: request that took it for lost
+        self._unseen: set[tuple[str, str, int]] = (
+            set()
+        )  # by node: what an older store has elsewhere
         self.unfenced_seconds = 0.0
+
+    def store_replaced(self) -> None:
+        for uid, task in self.ordeal.store.content.tasks.items():
+            for node, engine in self.ordeal.engines.items():
+                is_known = task.state.placed and task.node == node
+                is_there = any(key[:2] == (uid, task.attempt) for key in engine.containers)
+                if is_there and not is_known:
+                    self._unseen.add((node, uid, task.attempt))
+
+    def saved(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if isinstance(record, Task) and record.state.placed and record.node is not None:
+                self._unseen.discard((record.node, record.uid, record.attempt))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
         if isinstance(message, DeclareLost):
@@ -97,7 +113,9 @@ class OneCopy(Checker):
         return bool(self.ordeal.engines[node].containers[key].run.spec.on_disconnect == "stop")
 
     def _is_stray(self, node: str, key: RunKey) -> bool:
-        return (node, *key[:2]) in self.ordeal.strays
+        """Has a store that took the place of another lost sight of it?"""
+        attempt = (node, *key[:2])
+        return attempt in self.ordeal.strays or attempt in self._unseen
 
     def _heed(self, message: DeclareLost, now: float, effects: list[Effect]) -> None:
         """An operator's word goes before the fence, once."""

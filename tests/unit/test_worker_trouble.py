@@ -71,6 +71,16 @@ def test_lease_holds_for_a_container_found_while_nobody_answers() -> None:
     assert FENCED in driver.tell(Tick(), 10.0)
 
 
+def test_lease_that_was_over_before_the_engine_was_heard_does_not_begin_anew() -> None:
+    driver = Driver()
+    driver.tell(Wake(1))
+    (report,) = reports(driver.tell(EngineDown("cannot connect"), 0.0))
+    driver.tell(assign(LEASED, answers=(1, report.seq)), 0.5)
+    found = Found(KEY, True, size=SIZE, on_disconnect="stop")
+    driver.tell(Listed((found,), INFO), 12.0)
+    assert FENCED in driver.tell(Tick(), 12.0)
+
+
 def test_start_under_a_lease_that_is_over_is_declined_for_good() -> None:
     driver = started()
     driver.tell(Tick(), 12.0)
