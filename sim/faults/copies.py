@@ -207,14 +207,14 @@ class ForgetfulDestroysNothing(Checker):
             for key in engine.running():
                 stray, was = (engine.info.name, *key[:2]) in self.ordeal.strays, before.get(key.uid)
                 if stray and was is not None and _is_wanted(was, key):
-                    self.ordeal.orphans.add((key.uid, key.attempt))
+                    self.ordeal.orphans.add((engine.info.name, *key[:2]))
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
         if not self.ordeal.orphans or self.ordeal.healed:
             return
         if isinstance(message, Kill | Discard):
-            key = message.key
-            if key[:2] in self.ordeal.orphans and not self._is_excused(machine_of(actor), key):
+            key, node = message.key, machine_of(actor)
+            if (node, *key[:2]) in self.ordeal.orphans and not self._is_excused(node, key):
                 text = f"{type(message).__name__} of {key}, which this store never knew"
                 raise Broken("a forgetful manager destroys nothing", text, key.uid)
 

@@ -168,10 +168,9 @@ class Ordeal:
         self.absent: Counter[str] = Counter()  # actors: faults that hold them down
         self.halted: Counter[str] = Counter()  # actors: faults that let them stand still
         self.deaths: Counter[str] = Counter()  # of each actor
-        self.orphans: set[tuple[str, int]] = set()  # attempts that ran when their store was lost
-        self.strays: set[tuple[str, str, int]] = (
-            set()
-        )  # by node: what a store that is gone had placed
+        # By node: attempts that ran when their store was lost, and all that it had placed.
+        self.orphans: set[tuple[str, str, int]] = set()
+        self.strays: set[tuple[str, str, int]] = set()
         self.troubled: dict[str, float] = {}  # node: when last nobody there could stop a task
         self.disturbed = 0.0  # when last something kept the control plane from placing
         chosen = None if only is None else set(only)
