@@ -45,14 +45,27 @@ MODULES = (
 OWN = {
     "cube.actor": ("test_actor",),
     "cube.manager": ("test_manager*",),
-    "cube.placement": ("test_placement", "test_gpus", "test_plan"),
+    "cube.placement": ("test_placement", "test_board", "test_gpus", "test_plan"),
     "cube.scheduler": ("test_scheduler",),
     "cube.task": ("test_task", "test_manager*"),
     "cube.worker": ("test_worker*",),
 }
-SCENARIOS = ("crashes", "network", "scarce", "stores", "engines")
+SCENARIOS = ("crashes", "network", "scarce", "stores", "engines", "operators", "together")
 MORE = (2, 3)  # seeds of each of them
-ELSEWHERE = ("test_actor", "test_manager*", "test_plan", "test_views", "test_worker*")
+LARGE = ("scaled-reports", "everything")  # last, since a run of these takes seconds
+ELSEWHERE = (
+    "test_actor",
+    "test_doors",
+    "test_fleet",
+    "test_manager*",
+    "test_packing_policies",
+    "test_plan",
+    "test_policies",
+    "test_record",
+    "test_snapshot",
+    "test_views*",
+    "test_worker*",
+)
 PROPERTIES = Suite(("tests/properties/test_placement_properties.py",))
 SIMULATED = Suite(
     (
@@ -146,6 +159,7 @@ def killers(module: str) -> tuple[Killer, ...]:
         *((PROPERTIES,) if module.startswith("cube.placement") else ()),
         SIMULATED,
         *(Seeds(scenario, (seed,)) for seed in MORE for scenario in SCENARIOS),
+        *(Seeds(scenario, (1,)) for scenario in LARGE),
     )
 
 

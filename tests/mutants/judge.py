@@ -20,7 +20,7 @@ import pytest
 
 from tests.mutants.source import ROOT, Watch, forget, import_from, path_of, replace_code
 
-STEP_SECONDS = 8.0  # of processor time, for one test or one seed; none needs a quarter of it
+STEP_SECONDS = 20.0  # of processor time, for one test or one seed; none needs a quarter of it
 WALL_SECONDS = 300  # for all killers together: a killer may also wait for ever
 MEMORY_BYTES = 4 * 2**30
 ENDLESS = "does not end"
