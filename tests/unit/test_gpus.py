@@ -179,6 +179,22 @@ def test_why_it_waits(demand: Demand, text: str) -> None:
     assert why_pending(decision) == text
 
 
+def test_one_whole_gpu_is_told_in_whole_ones() -> None:
+    fleet = fleet_of(node("a", "T4"))
+    fleet.take(0, share(300), (0,))
+    decision = Placer(fleet, make_policy("epvm")).decide(whole(1))
+    assert why_pending(decision) == "needs 1 GPU; a has 0 free"
+
+
+def test_tasks_with_gpus_of_one_service_see_each_other() -> None:
+    fleet = fleet_of(node("a", "T4", "T4"), node("b", "T4", "T4"))
+    demand = replace(whole(1), service="j/s", max_per_node=1)
+    decisions = Placer(fleet, make_policy("first-fit")).place(
+        (Question(demand, ("x", "y", "z")),), (0, 0, 0)
+    )
+    assert [d.row for d in decisions] == [0, 1, None]
+
+
 def test_epvm_counts_gpus_where_they_are_needed() -> None:
     fleet = fleet_of(node("a", *["T4"] * 4), node("b", *["T4"] * 4))
     fleet.take(0, whole(2), (0, 1))

@@ -271,6 +271,12 @@ def test_prefer_by_label_fills_the_emptiest_zone_first() -> None:
     assert rows_of(placer, demand, 1, ((0, 2), (1, 2), (3, 3), (4, 5))) == [3]
 
 
+def test_a_node_that_holds_none_any_more_is_like_any_other() -> None:
+    fleet = fleet_of(node("a"), node("b"))
+    demand = Demand(1, 1, service="j/s", spread=Spread("prefer"))
+    assert rows_of(Placer(fleet, make_policy("first-fit")), demand, 1, ((0, 0),)) == [0]
+
+
 def test_require_lets_no_two_into_one_group() -> None:
     fleet = fleet_of(*(node(f"n{i}", datacenter=f"dc{i // 2}") for i in range(4)))
     placer = Placer(fleet, make_policy("best-fit"))
