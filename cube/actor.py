@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import pykka
 
 from cube.marks import mark
-from cube.messages import MANAGER, Effect, Save, Send, SetAside, StoreDown, StoreUp, Wake
+from cube.messages import MANAGER, Assign, Effect, Save, Send, SetAside, StoreDown, StoreUp, Wake
 
 BATCH = 256  # messages per transaction at most
 SAVE_RETRY_SECONDS = 1.0
@@ -126,6 +126,7 @@ class CoreActor(pykka.Actor):
         self._effects: list[Effect] = []  # of this batch
         self._unsaved: list[Save] = []  # waiting for the store
         self._unsent: dict[Any, Send] = {}  # waiting for what is unsaved
+        self._assigned: dict[str, Assign] = {}  # what each worker was told last
         self._knows = True  # was the core told that the store is down?
         self._batched = 0
         host.adopt(self)
@@ -185,11 +186,23 @@ class CoreActor(pykka.Actor):
         self._host.handled(self.name, self.life, now, message, effects)
         if isinstance(message, StoreDown):
             self._knows = True
-        if self._unsaved and self._knows and not any(isinstance(e, Save) for e in effects):
-            # Answers that rest on nothing unsaved need not wait.
-            self._send(e for e in effects if is_edge(_to(e)))
-            effects = [e for e in effects if not is_edge(_to(e))]
+        if self._unsaved and not any(isinstance(e, Save) for e in effects):
+            waiting = [e for e in effects if not self._may_go(e)]
+            self._send(e for e in effects if self._may_go(e))
+            effects = waiting
         self._effects += effects
+
+    def _may_go(self, effect: Effect) -> bool:
+        """Does it rest on nothing unsaved? So does a word that an actor was told before.
+
+        Else a full disk would end the leases of all nodes.
+        """
+        if not isinstance(effect, Send):
+            return False
+        if isinstance(effect.message, Assign):
+            before = self._assigned.get(effect.to)
+            return before is not None and effect.message.repeats(before)
+        return self._knows and is_edge(effect.to)
 
     def _handle(self, message: Any) -> None:
         """Give `message` to the core; on an exception to a rebuilt core, once more."""
@@ -268,8 +281,6 @@ class CoreActor(pykka.Actor):
         name, deliver = self.name, self._host.deliver
         for effect in effects:
             if isinstance(effect, Send):
+                if isinstance(effect.message, Assign):
+                    self._assigned[effect.to] = effect.message
                 deliver(name, effect, self.life if effect.to == name else None)
-
-
-def _to(effect: Effect) -> str:
-    return effect.to if isinstance(effect, Send) else ""

@@ -6,7 +6,7 @@ sender's own clock and are only ever compared with other times of the same messa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
@@ -402,6 +402,12 @@ class Assign:
     tasks: tuple[Wanted, ...]
     keep: tuple[tuple[str, int], ...] = ()  # (uid, attempt) unknown to the manager; leave alone
     tell_whole: bool = False  # send a whole report at once
+
+    def repeats(self, before: Assign) -> bool:
+        """Does it grant and want what that one did, and at most answer a later report?"""
+        return self == replace(
+            before, now=self.now, answers=self.answers, tell_whole=self.tell_whole
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 import pytest
 
 from cube.client import ApiProblem, Client, ClientError
+from cube.messages import FENCE_SECONDS
 from cube.spec import JobSpec
+from cube.worker.lease import LEASE_SECONDS
 from tests.cluster.control import Control, controlled
 from tests.cluster.jobs import SHOP, service
 
@@ -177,6 +179,7 @@ def test_a_full_disk_is_a_clear_refusal_and_nothing_more(control, client):
     refusal = fill_store(client)
     assert "disk" in str(refusal)
     assert refusal.remedy
+    threading.Event().wait(LEASE_SECONDS + FENCE_SECONDS)  # those of the guards are renewed
     assert control.ids() == before
     manager.run("rm", f"{control.state_dir}/fill")
 

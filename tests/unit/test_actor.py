@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cube.actor import BATCH, Core, CoreActor, Letter, Lives, RetrySave
-from cube.messages import Effect, Save, Send, SetAside, StoreDown, StoreUp, Wake
+from cube.messages import Assign, Effect, Generation, Save, Send, SetAside, StoreDown, StoreUp, Wake
 
 
 class Echo:
@@ -30,6 +31,8 @@ class Echo:
             return [Save((message,)), Send("other", (self.life, message))]
         if isinstance(message, int):
             return [Send("edge/2", message)]
+        if isinstance(message, Assign):
+            return [Send("worker", message)]
         if isinstance(message, StoreDown | StoreUp):
             return [Send("edge/1", type(message).__name__)]
         return []
@@ -242,6 +245,26 @@ def test_answer_does_not_wait_because_the_store_was_tried_again_in_vain() -> Non
     stage.tell("a")
     stage.tell(StoreDown("disk full"))
     assert Send("edge/2", 7) in stage.tell(RetrySave(), 7)
+    stage.actor._stop()
+
+
+def test_a_word_that_a_worker_was_told_before_goes_out_while_the_store_fails() -> None:
+    """It answers its report: else a full disk would end the leases of all nodes."""
+    first = Assign(Generation("test", 1, 4), "node-1", 1.0, (1, 1), 1.0, 10.0, 13.0, ())
+    stage = Stage()
+    stage.tell(first)
+    stage.store.broken = True
+    stage.tell("a")
+    again = replace(first, now=2.0, answers=(1, 2), tell_whole=True)
+    assert stage.tell(again) == [Send("worker", again)]
+    for news in (
+        replace(again, generation=Generation("test", 1, 5)),
+        replace(again, lease=20.0),
+        replace(again, keep=(("shop/web/1@7", 1),)),
+    ):
+        assert stage.tell(news) == []
+    stage.store.broken = False
+    assert Send("worker", news) in stage.tell(RetrySave())
     stage.actor._stop()
 
 
