@@ -187,18 +187,24 @@ class CoreActor(pykka.Actor):
         if isinstance(message, StoreDown):
             self._knows = True
         if self._unsaved and not any(isinstance(e, Save) for e in effects):
-            waiting = [e for e in effects if not self._may_go(e)]
-            self._send(e for e in effects if self._may_go(e))
-            effects = waiting
+            effects = self._let_go(effects)
         self._effects += effects
 
-    def _may_go(self, effect: Effect) -> bool:
-        """Does it rest on nothing unsaved? So does a word that an actor was told before.
+    def _let_go(self, effects: Iterable[Effect]) -> list[Effect]:
+        """Send what rests on nothing unsaved; returns what has to wait."""
+        waiting: list[Effect] = []
+        for effect in effects:
+            if isinstance(effect, Send) and self._is_saved_word(effect):
+                self._send((effect,))
+            else:
+                waiting.append(effect)
+        return waiting
 
-        Else a full disk would end the leases of all nodes.
+    def _is_saved_word(self, effect: Send) -> bool:
+        """Is it an answer of a core that knows of the failure, or what a worker was told before?
+
+        Would workers not be answered, a full disk would end the leases of all nodes.
         """
-        if not isinstance(effect, Send):
-            return False
         if isinstance(effect.message, Assign):
             before = self._assigned.get(effect.to)
             return before is not None and effect.message.repeats(before)

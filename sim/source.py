@@ -13,6 +13,12 @@ from pathlib import Path
 
 ROOTS = tuple(Path(__file__).parents[1] / name for name in ("cube", "sim"))
 _PACKAGES = ("numpy", "simpy", "pykka", "pydantic")
+_LISTING = r"""
+import sys
+sys.path[:] = {path!r}
+import {module}
+print(*[m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] in {roots}], sep="\n")
+"""
 
 
 @cache
@@ -36,15 +42,11 @@ def digest_of(module: str) -> str:
 
     What is only imported later, within a function, is not in it.
     """
-    listing = f"import sys; sys.path[:] = {sys.path!r}; import {module}; " + _LIST
+    roots = {root.name for root in ROOTS}
+    listing = _LISTING.format(path=sys.path, module=module, roots=roots)
+    # In a process of its own: in this one, more may have been imported.
     told = subprocess.run([sys.executable, "-c", listing], check=True, stdout=subprocess.PIPE)
     return _digest(map(Path, told.stdout.decode().splitlines()))
-
-
-_LIST = (  # from a process of its own: in this one, more may have been imported
-    f"print(*[m.__file__ for n, m in sys.modules.items()"
-    f" if n.partition('.')[0] in {tuple(root.name for root in ROOTS)}], sep='\\n')"
-)
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -40,6 +40,7 @@ class Driver:
 
     def __init__(self, nodes: int = 2, options: ManagerOptions | None = None) -> None:
         self.store = MemoryStore()
+        self._options = options
         self.manager = Manager(CLUSTER, self.store.load(), options)
         self.now = 100.0
         self.seq = 0
@@ -62,7 +63,7 @@ class Driver:
 
     def restart(self) -> list[Any]:
         """A new manager on what the store knows."""
-        self.manager = Manager(CLUSTER, self.store.load())
+        self.manager = Manager(CLUSTER, self.store.load(), self._options)
         return self.tell(Wake(2))
 
     def report(

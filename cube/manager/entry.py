@@ -16,6 +16,7 @@ from cube.task import MachineUse, NodeState, Task, TaskUse
 
 DISK_SHARE = 0.9  # of a machine's disk: beyond, its node takes no new tasks
 DRIFT = 0.01  # of any clock against any other
+LEASE_INTERVALS = 5  # reports that are due in a lease
 
 
 class Grants(NamedTuple):
@@ -38,7 +39,7 @@ class Grants(NamedTuple):
 def grants(nodes: int, reports_per_second: float) -> Grants:
     """The report interval scales so that all nodes together send `reports_per_second`."""
     interval = max(1.0, nodes / reports_per_second)
-    lease = max(10.0, 5 * interval)
+    lease = max(10.0, LEASE_INTERVALS * interval)
     return Grants(interval, lease, (lease + FENCE_SECONDS) * (1 + DRIFT) / (1 - DRIFT))
 
 

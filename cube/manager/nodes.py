@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cube.manager.entry import Entry, Grants, grants
+from cube.manager.entry import LEASE_INTERVALS, Entry, Grants, grants
 from cube.manager.facts import lose_task, merge, missing
 from cube.manager.images import image_of
 from cube.manager.ledger import Ledger
@@ -80,9 +80,8 @@ class Nodes:
                 known, silent = known + lately, silent + lately
                 continue
             known += counts
-            # Who has not heard this life reports as seldom as an earlier one granted: that is no
-            # silence. Reports are due five times in a lease, of which `patience` is three.
-            if silence > max(patience, SUSPECT_INTERVALS / 5 * entry.patience):
+            # Who has not heard this life reports as seldom as an earlier one granted.
+            if silence > max(patience, SUSPECT_INTERVALS / LEASE_INTERVALS * entry.patience):
                 silent += counts
                 if not counts:
                     mark("drained-node-silent")

@@ -42,9 +42,7 @@ class OneCopy(Checker):
         self._where: dict[str, set[tuple[str, RunKey]]] = {}
         self._doubled: dict[str, float] = {}  # uid: since when it runs twice, excused
         self._declared: dict[str, tuple[str, float]] = {}  # node: request that took it for lost
-        self._unseen: set[tuple[str, str, int]] = (
-            set()
-        )  # by node: what an older store has elsewhere
+        self._unseen: set[tuple[str, str, int]] = set()  # by node: an older store has it elsewhere
         self.unfenced_seconds = 0.0
 
     def store_replaced(self) -> None:

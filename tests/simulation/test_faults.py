@@ -312,7 +312,8 @@ def test_runs_that_are_kept_count_until_code_changes_that_decides_them(tmp_path:
 
     def digest() -> str:
         show = "from sim.source import digest_of; print(digest_of('sim.faults.ordeal'))"
-        told = subprocess.run([sys.executable, "-c", show], cwd=tmp_path, stdout=subprocess.PIPE)
+        command = [sys.executable, "-c", show]
+        told = subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.PIPE)
         return told.stdout.decode()
 
     def change(file: str) -> str:

@@ -6,19 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cube.manager import Manager, ManagerOptions
-from cube.messages import (
-    Fact,
-    Generation,
-    NodeInfo,
-    Phase,
-    Recover,
-    Remove,
-    Report,
-    Stop,
-    Submit,
-    Wake,
-)
+from cube.manager import ManagerOptions
+from cube.messages import Fact, Generation, NodeInfo, Phase, Recover, Remove, Report, Stop, Submit
 from cube.spec import JobSpec, Kind
 from cube.task import HostPort, MachineUse, NodeState, State, TaskUse
 from tests.managers import (
@@ -275,11 +264,9 @@ def test_nobody_is_lost_for_being_the_last_to_return_when_we_were_cut_off(second
 
 def test_a_new_manager_knows_that_nodes_report_as_seldom_as_the_last_one_granted() -> None:
     """Three nodes of ten hold tasks: for three it would expect reports far more often."""
-    options = ManagerOptions(reports_per_second=0.1)
-    d = Driver(nodes=10, options=options)
+    d = Driver(nodes=10, options=ManagerOptions(reports_per_second=0.1))
     d.answer(d.submit(replace(WEB, instances=3)), 0, 1, 2)
-    d.manager = Manager(CLUSTER, d.store.load(), options)
-    d.tell(Wake(2))
+    d.restart()
     d.pass_time(95)  # less than an interval
     others = [f"node-{number}" for number in (1, 2, 4, 5, 6, 7, 8, 9, 10)]
     for _ in range(5):

@@ -57,17 +57,24 @@ def purge(api: APIClient, cluster: str, node: str | None = None) -> None:
 
 def remove_container(api: APIClient, container: str) -> None:
     """Kill and remove a container with its anonymous volumes; fine if it is gone."""
-    for left in reversed(range(REMOVALS)):
+    for _ in range(REMOVALS - 1):
         try:
-            api.remove_container(container, force=True, v=True)
-        except NotFound:
-            pass
+            _remove(api, container)
+            return
         except APIError as error:
-            if left and "unable to remove filesystem" in text_of(error):
-                # The engine itself wrote into the directory just then. It keeps such a container
-                # as dead, and a later try removes it.
-                time.sleep(AGAIN_SECONDS)
-                continue
-            if error.status_code != 409:  # its removal is under way
+            if "unable to remove filesystem" not in text_of(error):
                 raise
-        return
+        # The engine wrote into the directory of a container that has just ended, and keeps it as
+        # dead. It removes it when asked again; nothing tells when it has written all.
+        time.sleep(AGAIN_SECONDS)
+    _remove(api, container)
+
+
+def _remove(api: APIClient, container: str) -> None:
+    try:
+        api.remove_container(container, force=True, v=True)
+    except NotFound:
+        pass
+    except APIError as error:
+        if error.status_code != 409:  # its removal is under way
+            raise
