@@ -82,7 +82,8 @@ class Draining:
         for node in self._ledger.draining:
             if self._ledger.on_node.get(node):
                 self._busy[node] = None
-            elif self._busy.pop(node, 0) is None:
+            elif node in self._busy:
+                del self._busy[node]
                 self._ledger.event("node.drained", f"{node} is drained", node=node)
 
     def _next_wave(self) -> None:

@@ -179,7 +179,6 @@ class Jobs:
     def look_at(self, job: str) -> None:
         """Have a job looked at now: what it should be has changed."""
         self._dirty[job] = None
-        self.step()
 
     def remove(self, remove: Remove) -> Reply:
         """Forget a job that has ended."""
@@ -195,7 +194,6 @@ class Jobs:
         self._ledger.put_job(replace(job, stopped=True, removing=True))
         self._ledger.event("job.removed", f"{job.name} is removed", job=job.name)
         self._dirty[job.name] = None
-        self.step()
         return Reply(remove.request, "ok", f"{job.name} is removed", {"job": job.name})
 
     # --- the loop ---

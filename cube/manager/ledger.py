@@ -147,7 +147,8 @@ class Ledger:
 
     def let_go(self, task: Task) -> None:
         """The output of an ended task is not kept any longer."""
-        if task.node is not None and self.ended_on.get(task.node, {}).pop(task.id, 0) is None:
+        if task.node is not None and task.id in (kept := self.ended_on.get(task.node, {})):
+            del kept[task.id]
             self.touched[task.node] = None
 
     def is_open(self, node: str) -> bool:

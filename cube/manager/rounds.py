@@ -65,7 +65,7 @@ class Rounds:
     only when all that happens at the same moment has been heard.
     """
 
-    def __init__(self, ledger: Ledger, nodes: Nodes, fifo: bool = False) -> None:
+    def __init__(self, ledger: Ledger, nodes: Nodes, fifo: bool) -> None:
         self._ledger = ledger
         self._nodes = nodes
         self.queue = Queue(self._still_waits)

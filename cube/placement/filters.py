@@ -132,7 +132,7 @@ def _has(fleet: Fleet, quantity: int, need: int, rows: Rows) -> Mask:
 
 def _is_node(fleet: Fleet, name: str, rows: Rows) -> Mask:
     row = fleet.row_of(name)
-    return np.equal(rows, -1 if row is None else row)
+    return np.zeros(len(rows), np.bool_) if row is None else np.equal(rows, row)
 
 
 def _among(column: Column, values: tuple[str, ...], rows: Rows) -> Mask:

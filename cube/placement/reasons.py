@@ -46,14 +46,15 @@ def _tied(rejection: Rejection) -> str:
 
 
 def _short(rejection: Rejection) -> str:
-    need = amount(rejection.reason, rejection.need or 0)
-    best = amount(rejection.reason, rejection.best or 0)
+    assert rejection.need is not None
+    assert rejection.best is not None
+    need, best = (amount(rejection.reason, n) for n in (rejection.need, rejection.best))
     what = "" if rejection.reason in ("cpu", GPU) else f" {rejection.reason}"
     who = rejection.node
     if rejection.nodes > 1:
         who = f"the best of {rejection.nodes} nodes, {rejection.node},"
-    if rejection.reason == GPU and (rejection.need or 0) >= WHOLE_GPU_MILLI:
-        best = f"{(rejection.best or 0) // WHOLE_GPU_MILLI}"
+    if rejection.reason == GPU and rejection.need >= WHOLE_GPU_MILLI:
+        best = f"{rejection.best // WHOLE_GPU_MILLI}"
     return f"needs {need}{what}; {who} has {best} free"
 
 
