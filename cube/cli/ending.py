@@ -17,12 +17,20 @@ class Ending:
     """Is set by a signal's handler, and waited for by the thread that the handler interrupts.
 
     Not a `threading.Event`: where the signal comes just as the thread begins to wait, that thread
-    holds the event's lock, and its own handler would wait for it for ever.
+    holds the event's lock, and its own handler would wait for it for ever. Any signal must write
+    into `wakes`: of one that comes after the last look and before the wait, or is taken by another
+    thread of the process, the handler runs only once the wait is over.
     """
 
     def __init__(self) -> None:
         self.is_set = False
         self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+
+    @property
+    def wakes(self) -> int:
+        """The descriptor for `signal.set_wakeup_fd`."""
+        return self._write
 
     def set(self) -> None:
         """End the waiting, which may be about to begin."""
@@ -51,10 +59,12 @@ def ending_signals() -> Iterator[Ending]:
             os._exit(ExitCode.INTERRUPTED)
         ending.set()
 
+    woken = signal.set_wakeup_fd(ending.wakes, warn_on_full_buffer=False)
     before = {number: signal.signal(number, handle) for number in ENDING}
     try:
         yield ending
     finally:
+        signal.set_wakeup_fd(woken)
         for number, handler in before.items():
             signal.signal(number, handler)
         ending.close()

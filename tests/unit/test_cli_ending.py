@@ -43,3 +43,18 @@ def test_a_signal_ends_the_waiting_and_what_was_there_before_is_put_back(number:
         os.kill(os.getpid(), number)
         ending.wait()
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_another_thread_takes_ends_the_waiting() -> None:
+    """It interrupts nothing that the waiting thread does, and its handler cannot run there."""
+
+    def strike() -> None:
+        waits.wait(10)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    waits = threading.Event()
+    threading.Thread(target=strike, daemon=True).start()
+    with ending_signals() as ending:
+        waits.set()
+        ending.wait()
+    assert ending.is_set
