@@ -342,3 +342,9 @@ def test_retry_dies_with_the_life_that_set_it() -> None:
     HandRun.start("echo", stage.make, stage, stage.store)
     assert (retry.message, stage.tell(retry)) == (RetrySave(), [])
     stage.actor._stop()
+
+
+def test_without_a_store_nothing_waits_for_one() -> None:
+    stage = Stage()
+    HandRun.start("echo", stage.make, stage)
+    assert stage.tell("hello") == [Send("other", (stage.actor.life, "hello"))]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cube.manager.wave import Wave
 from cube.messages import DeclareLost, Drain, Place, Reply, Stop, StoreDown, Submit
 from cube.spec import Constraint, HealthCheck, JobSpec, Kind, Mount, ReschedulePolicy, TaskSpec
 from cube.task import Node, NodeState, State
@@ -515,3 +516,14 @@ def test_declaring_a_lost_node_lost_changes_nothing() -> None:
     d = Driver(nodes=3)
     pass_time(d, 25, "node-1")
     assert declare_lost(d)[0].status == "unchanged"
+
+
+def test_wave_waits_for_nobody_of_the_one_before() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    wave = Wave(d.manager._ledger)
+    wave.begin()
+    wave.add(task)
+    assert wave.awaited() == task
+    wave.begin()
+    assert wave.awaited() is None

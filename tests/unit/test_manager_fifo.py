@@ -47,15 +47,18 @@ def test_a_round_begins_once_the_moment_is_over() -> None:
     assert d.begin() == ["one/web/1", "two/web/1"]
 
 
-def test_the_beginning_is_asked_for_once() -> None:
-    d = Fifo()
-    sends = [
-        effect
-        for name in ("one", "two")
-        for effect in d.manager.receive(_submit(name), d.now)
-        if isinstance(effect, Send) and isinstance(effect.message, BeginRound)
-    ]
-    assert len(sends) == 1
+def test_the_beginning_is_asked_for_once_for_every_round() -> None:
+    d = Fifo(nodes=3)
+
+    def beginnings(*names: str) -> int:
+        effects = [e for name in names for e in d.manager.receive(_submit(name), d.now)]
+        sends = [e.message for e in effects if isinstance(e, Send)]
+        return sum(isinstance(message, BeginRound) for message in sends)
+
+    assert beginnings("one", "two") == 1
+    d.begin()
+    d.decide(0, 1)
+    assert beginnings("three", "four") == 1
 
 
 def test_nobody_passes_one_that_does_not_fit() -> None:

@@ -8,7 +8,16 @@ from cube.manager.ledger import Ledger
 from cube.messages import NodeInfo, Stop
 from cube.spec import Constraint, Dependency, Kind, Port, Spread
 from cube.task import Task
-from tests.managers import CLUSTER, WEB, Driver, asked, placed_and_running, running, stopped
+from tests.managers import (
+    CLUSTER,
+    WEB,
+    Driver,
+    asked,
+    ended,
+    placed_and_running,
+    running,
+    stopped,
+)
 
 BATCH = replace(WEB, kind=Kind.BATCH)
 
@@ -107,3 +116,11 @@ def test_many_that_wait_for_one_service_look_at_it_once(monkeypatch) -> None:
     assert looked < 20
     assert d.task("shop/many/500").reason == "waits for web to be started"
     assert len(asked(d.report("node-1", running(d.task()), whole=False))) == 500
+
+
+def test_room_for_one_wakes_one() -> None:
+    d = Driver(nodes=1)
+    d.answer(d.submit(replace(BATCH, cpu_milli=2000)), 0)
+    d.answer(d.submit(replace(BATCH, instances=3, memory_mib=1500), name="late"), None, None, None)
+    sends = d.report("node-1", ended(d.task()), whole=False)
+    assert asked(sends) == ["late/web/1"]

@@ -237,3 +237,26 @@ def test_stop_is_done_though_the_run_that_was_to_be_stopped_never_began() -> Non
     assert d.task().state is State.STOPPED
     d.report("node-1", running(task), whole=False, life=2)
     assert d.task().state is State.STOPPED
+
+
+def test_container_that_was_to_go_may_be_adopted_until_its_node_hears_of_it() -> None:
+    d = Driver(nodes=1)
+    fact = container("shop/web/1")
+    d.report("node-1", fact)
+    ask(d, Recover("", action="remove"))
+    assert adopt(d).body["decided"] == 1
+    (assign,) = assigns(d.report("node-1", fact)).values()
+    assert [w.uid for w in assign.tasks] == [fact.uid]
+
+
+def test_namesake_of_the_attempt_that_was_lost_is_adopted_elsewhere() -> None:
+    d = Driver(nodes=3)
+    task = placed_and_running(d)
+    namesake = replace(container("shop/web/1", WEB), uid=task.uid, attempt=task.attempt)
+    for _ in range(17):
+        d.pass_time(1)
+        d.report("node-2", namesake)
+        d.report("node-3")
+    assert (d.task().state, d.task().attempt) == (State.PENDING, 1)
+    assert adopt(d).body["left"] == []
+    assert (d.task().state, d.task().node) == (State.SCHEDULED, "node-2")

@@ -11,6 +11,7 @@ import pytest
 from cube.fleet import Fleet, Floats, Rows
 from cube.messages import NodeInfo, NodeRow, Question
 from cube.placement import Placer, describe, why_pending
+from cube.placement.spread import Instances
 from cube.policies import Policy, make_policy, policy
 from cube.spec import Constraint, Demand, Spread
 from cube.task import Decision, Rejection
@@ -238,6 +239,7 @@ def test_one_node_is_spoken_of_in_the_singular() -> None:
         "2 nodes are not accepting tasks; 1 node is not in datacenter dc2"
     )
     assert describe([Rejection("cpu", 1, 1000, 250, "n")]) == "needs 1 CPU; n has 0.25 CPUs free"
+    assert describe([Rejection("gpu", 1, 1000, 0, "n")]) == "needs 1 GPU; n has 0 free"
 
 
 # --- spread ------------------------------------------------------------------------------
@@ -275,6 +277,10 @@ def test_a_node_that_holds_none_any_more_is_like_any_other() -> None:
     fleet = fleet_of(node("a"), node("b"))
     demand = Demand(1, 1, service="j/s", spread=Spread("prefer"))
     assert rows_of(Placer(fleet, make_policy("first-fit")), demand, 1, ((0, 0),)) == [0]
+
+
+def test_rows_that_hold_none_are_not_among_those_that_hold_some() -> None:
+    assert Instances([(0, 0), (1, 2)]).rows.tolist() == [1]
 
 
 def test_require_lets_no_two_into_one_group() -> None:

@@ -335,3 +335,14 @@ def test_failures_of_an_attempt_that_was_given_up_count_when_it_is_wanted_again(
     (report,) = reports(driver.tell(Exited(again, 3), 2.5))
     (fact,) = report.facts
     assert (fact.failures, fact.final) == ((1.0, 2.5), True)  # one restart was allowed
+
+
+def test_run_that_starts_while_the_engine_lists_it_runs_from_then_on() -> None:
+    key = RunKey(UID, 1, 2)
+    starting = Held(UID, 1, 2)
+    held = {(UID, 1): starting}
+    assert adopt(held, Found(key, True, handle="c0ffee"))
+    assert (starting.phase, starting.handle, starting.leftovers) == (Phase.RUNNING, "c0ffee", set())
+    assert not adopt(held, Found(key, True, handle="c0ffee"))
+    assert not adopt(held, Found(RunKey(UID, 1, 1), False))
+    assert starting.leftovers == {1}
