@@ -25,6 +25,7 @@ from cube.api.admission import is_admissible
 from cube.api.gate import STATUS, bearer
 from cube.api.joining import Trust
 from cube.api.known import KnownAccess
+from cube.api.names import KnownNames
 from cube.api.problems import Problem
 from cube.codec import CodecError, loads_sent
 from cube.messages import MANAGER, Fact, Report, SetAside, worker_name
@@ -44,8 +45,16 @@ MAX_REPORT_BYTES = 32 << 20
 class Machines:
     """The doors that nodes come through."""
 
-    def __init__(self, world: World, known: KnownAccess, workers: Workers, trust: Trust) -> None:
+    def __init__(
+        self,
+        world: World,
+        known: KnownAccess,
+        workers: Workers,
+        trust: Trust,
+        names: KnownNames,
+    ) -> None:
         self._world = world
+        self._names = names
         self._known = known
         self._workers = workers
         self._trust = trust
@@ -57,6 +66,7 @@ class Machines:
             routes=[
                 Route(node, self._known_node),
                 Route(f"{node}/reports", self._reports, methods=["POST"]),
+                Route(f"{node}/names", self._reached),
                 Route(f"{node}/certificate", self._certificate, methods=["POST"]),
             ],
             middleware=[Middleware(ErrorBoundary), Middleware(Door, limit=MAX_REPORT_BYTES)],
@@ -82,6 +92,15 @@ class Machines:
             self._workers.heard(node, message.info.address)
         self._world.send(MANAGER, _cleaned(message))
         return Response(status_code=204)
+
+    async def _reached(self, request: Request) -> Response:
+        """A node asks where services are reached, if that is not as it knows."""
+        await self._admitted(request)
+        known = request.query_params.get("known", "")
+        told = await run_in_threadpool(self._names.since, known)
+        if not told:
+            return Response(status_code=204)
+        return Response(told, media_type="application/json")
 
     async def _certificate(self, request: Request) -> Response:
         """A node asks for a certificate that lasts longer; its key stays."""

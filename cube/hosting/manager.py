@@ -20,6 +20,7 @@ from cube.api import Backend, make_app
 from cube.api.joining import Trust
 from cube.api.known import KnownAccess
 from cube.api.machines import Machines
+from cube.api.names import KnownNames
 from cube.cluster import explained
 from cube.hosting.addresses import names, outward
 from cube.hosting.renewing import Renewing, reload
@@ -147,7 +148,7 @@ class ManagerHost:
         access = KnownAccess(self.backend, lambda word: workers.keep_only(word.node_keys))
         trust = Trust(self.cluster, self._authority, nodes.getsockname()[1])
         machines = ServerThread(
-            Machines(self.world, access, workers, trust).app(),
+            Machines(self.world, access, workers, trust, KnownNames(self.backend.look)).app(),
             nodes,
             to_machines,
             idle_seconds=IDLE_SECONDS,

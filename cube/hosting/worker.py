@@ -25,6 +25,7 @@ from cube.hosting.joining import Membership, become, explained
 from cube.hosting.renewing import Renewing, reload
 from cube.hosting.worker_dir import EngineKind, WorkerDir
 from cube.messages import MANAGER, NodeInfo, Report, engine_name, worker_name
+from cube.naming import Names, OffersNames, Responder
 from cube.remote import Courier, Line
 from cube.serving import Listen, ServerThread
 from cube.serving.listening import host_port, is_loopback
@@ -144,6 +145,7 @@ class WorkerHost:
         self._contexts = (to_me, to_manager)
         self._at, self._secret = at, identity.secret
         self._start_courier(to_manager)
+        self._start_names(to_manager)
         self._start_engine()
         self.world.start_core(worker_name(self.node), lambda life: Worker(self.node, self.cluster))
         bell = Bell()
@@ -192,6 +194,16 @@ class WorkerHost:
         self._open.callback(courier.join)
         self._open.callback(courier.close)
 
+    def _start_names(self, context: ssl.SSLContext) -> None:
+        """Learn where services are reached whenever a container asks."""
+        line, path = self._line(context), f"/v1/nodes/{self.node}/names"
+        self._open.callback(line.close)
+        fetch = partial(_fetch_names, line, path)
+        names = Names(fetch, self.directory.names_path)
+        self._open.callback(names.close)
+        self._responder = Responder(names.addresses)
+        self._open.callback(self._responder.close)
+
     def _start_engine(self) -> None:
         place = self.place
         kind = place.engine or self.directory.kind()
@@ -211,7 +223,7 @@ class WorkerHost:
 
     def _make_engine(self, kind: Literal["docker", "process"], emit: Emit) -> Engine:
         place = self.place
-        self.engine = make_engine(
+        engine = self.engine = make_engine(
             kind,
             cluster=self.cluster,
             node=self.node,
@@ -224,7 +236,9 @@ class WorkerHost:
             gpus=place.gpus,
             address=self.address,
         )
-        return self.engine
+        if isinstance(engine, OffersNames):
+            engine.offer_names(self._responder)
+        return engine
 
 
 class _Reporting:
@@ -246,6 +260,10 @@ class _Reporting:
     def close(self) -> None:
         """Hang up."""
         self._line.close()
+
+
+def _fetch_names(line: Line, path: str, known: str) -> bytes:
+    return line.call("GET", f"{path}?known={known}")
 
 
 def of_clocks(ahead_seconds: float) -> str:

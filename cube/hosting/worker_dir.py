@@ -4,6 +4,7 @@
     DIR/manager       the manager's URL, and where it speaks with nodes
     DIR/kind          the engine that it ran tasks with, for starts that do not name one
     DIR/engine/       what engines keep
+    DIR/names.json    where services were reached, as the manager told it last
     DIR/worker.lock   held while a worker runs here
 
 Owns the layout. How a machine becomes a node is owned by `joining`.
@@ -82,6 +83,11 @@ class WorkerDir:
     def engine_path(self) -> Path:
         """Where engines keep what they need."""
         return self.path / "engine"
+
+    @property
+    def names_path(self) -> Path:
+        """Where services were reached, as last told."""
+        return self.path / "names.json"
 
     @property
     def lock_path(self) -> Path:

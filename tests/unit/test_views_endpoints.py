@@ -9,8 +9,8 @@ import pytest
 from cube.cli import tables
 from cube.messages import NodeInfo, NodeRow, Snapshot
 from cube.spec import HealthCheck, JobSpec, Port, TaskSpec
-from cube.task import HostPort, Job, State, Task
-from cube.views.endpoints import show_endpoints
+from cube.task import HostPort, Job, Node, NodeState, State, Task
+from cube.views.endpoints import reached, show_endpoints
 
 WEB = TaskSpec("web", "busybox", ports=(Port(80),), instances=2)
 DB = TaskSpec("db", "busybox")
@@ -71,3 +71,39 @@ def test_health_is_told_and_who_has_ended_is_not() -> None:
 
 def test_jobs_come_by_name() -> None:
     assert [r[0] for r in rows(snapshot())] == ["bare/db", "shop/web", "shop/db"]
+
+
+SAME = replace(WEB, ports=(Port(80, 80),))
+
+
+def reached_at(*tasks: Task, silent: tuple[str, ...] = ()) -> list[str]:
+    states = {f"node-{i}": NodeState.ALIVE for i in (1, 2, 3)} | dict.fromkeys(
+        silent, NodeState.SUSPECT
+    )
+    nodes = tuple(
+        Node(name, state, 0.0, 0.0, 0, "docker", "dc1", ()) for name, state in states.items()
+    )
+    return reached(replace(snapshot(*tasks, web=SAME), nodes=nodes))["shop"]["web"]
+
+
+def test_containers_elsewhere_reach_what_is_published_under_its_own_number() -> None:
+    same, other = HostPort(80, 80, "tcp"), HostPort(80, 32768, "tcp")
+    assert reached(snapshot(web=SAME)) == {"shop": {"web": [], "db": []}, "bare": {"db": []}}
+    assert reached_at(task(SAME, 1, "node-1", same), task(SAME, 2, "node-2", same)) == [
+        "10.0.0.1",
+        "fd00::2",
+    ]
+    assert reached_at(task(WEB, 1, "node-1", other)) == []
+    assert reached_at(task(SAME, 1, "node-1", same, healthy=False)) == []
+    assert reached_at(task(SAME, 1, "node-3", same)) == []  # nobody knows its address
+    here = replace(WEB, ports=(Port(80, 80, host_ip="127.0.0.1"),))
+    assert reached_at(task(here, 1, "node-1", same)) == []
+    there = replace(WEB, ports=(Port(80, 80, host_ip="10.9.9.9"),))
+    assert reached_at(task(there, 1, "node-1", same)) == ["10.9.9.9"]
+
+
+def test_silent_nodes_are_reached_only_if_there_are_no_others() -> None:
+    port = HostPort(80, 80, "tcp")
+    both = task(SAME, 1, "node-1", port), task(SAME, 2, "node-2", port)
+    assert reached_at(*both, silent=("node-1",)) == ["fd00::2"]
+    assert reached_at(*both, silent=("node-1", "node-2")) == ["10.0.0.1", "fd00::2"]

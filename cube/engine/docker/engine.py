@@ -65,6 +65,7 @@ from cube.messages import (
     Run,
     RunKey,
 )
+from cube.naming import NameService
 from cube.task import TaskName
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class DockerEngine:
         url = url or DEFAULT_URL
         self._api, self._streams = connect(url)
         self.info = describe(self._api, url, info, share)
-        boot = self.info.boot_id if is_local(url) else ""
+        self._is_local = is_local(url)
+        boot = self.info.boot_id if self._is_local else ""
         self._starter = Starter(self._api, cluster, self._node, boot)
         self._kept = KeptContainers(self._api, cluster, self._node)
         self._pool = Pool(f"docker-{self._node}")
@@ -106,7 +108,7 @@ class DockerEngine:
             emit=emit,
             submit=self._submit,
         )
-        root = root_of(self._api) if is_local(url) else ""
+        root = root_of(self._api) if self._is_local else ""
         usage = self._usage if root else lambda: None
         machine = Machine(root, shared=share.parts > 1).use if root else None
         self._meter = Meter(self._pool, emit, usage, load_seconds, machine)
@@ -171,6 +173,12 @@ class DockerEngine:
             return DockerSession(self._streams, container["Id"], wish)
         except APIError as error:
             raise CannotExecute(text_of(error)) from error
+
+    def offer_names(self, names: NameService) -> None:
+        """See `cube.naming.OffersNames`."""
+        if self._is_local:
+            self._starter.names = names
+            self._submit(Pool.ALONE, self._starter.settle_names)
 
     def purge(self) -> None:
         """Remove this node's containers, and the cluster's unused networks and volumes."""
@@ -285,6 +293,7 @@ class DockerEngine:
     def _reconcile(self) -> None:
         self._submit(Pool.ALONE, self._reconcile, RECONCILE_SECONDS)
         self._ledger.reconcile()
+        self._starter.settle_names()
 
     def _sweep(self) -> None:
         self._submit(self._pulled_images, self._sweep, SWEEP_SECONDS)

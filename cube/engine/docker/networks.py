@@ -38,26 +38,35 @@ def job_lock(cluster: str, job: str) -> threading.Lock:
     return _locks[network_name(cluster, job)]
 
 
-def ensure_network(api: APIClient, cluster: str, job: str) -> None:
-    """Make the job's network if there is none. Hold the job's lock.
+def gateways(api: APIClient, cluster: str) -> dict[str, str]:
+    """The jobs that have a network, by the addresses of this machine in them."""
+    found = api.networks(filters={"label": label_filter(cluster)})
+    return {gateway: job for n in found if (job := _label(n, JOB)) and (gateway := _gateway(n))}
+
+
+def ensure_network(api: APIClient, cluster: str, job: str) -> str:
+    """Make the job's network if there is none; the machine's address in it. Hold the job's lock.
 
     Raises:
         Foreign: a network of that name is not this cluster's.
     """
     name = network_name(cluster, job)
-    if not _networks(api, name):
+    same = _networks(api, name)
+    if not same:
         labels = {CLUSTER: cluster, JOB: job}
         try:
             api.create_network(name, driver="bridge", labels=labels, check_duplicate=True)
         except APIError as error:
             if error.status_code != 409:
                 raise
-    same = _networks(api, name)
+        same = _networks(api, name)
     if any(_label(network, CLUSTER) != cluster for network in same):
         raise Foreign(f"network {name} exists, but is not of this cluster: remove or rename it")
     # Two processes may have made it at once: all agree on the oldest.
-    for network in sorted(same, key=lambda n: (n["Created"], n["Id"]))[1:]:
+    oldest, *others = sorted(same, key=lambda n: (n["Created"], n["Id"]))
+    for network in others:
         _remove(api, network["Id"])
+    return _gateway(oldest)
 
 
 def remove_unused_network(api: APIClient, cluster: str, job: str) -> None:
@@ -99,6 +108,12 @@ def ensure_volumes(api: APIClient, cluster: str, job: str, spec: TaskSpec) -> No
 def _networks(api: APIClient, name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = api.networks(names=[name])  # matches parts of names, too
     return [network for network in found if network["Name"] == name]
+
+
+def _gateway(network: dict[str, Any]) -> str:
+    """Empty if this machine has no address in it."""
+    ranges = (network.get("IPAM") or {}).get("Config") or ()
+    return next((str(each["Gateway"]) for each in ranges if each.get("Gateway")), "")
 
 
 def _label(network: dict[str, Any], label: str) -> str:

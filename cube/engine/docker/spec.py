@@ -25,9 +25,14 @@ NO_HEALTHCHECK = cube_spec.HealthCheck(("NONE",))  # the image's own does not ru
 
 
 def create_arguments(
-    api: APIClient, cluster: str, node: str, run: Run, boot: str
+    api: APIClient,
+    cluster: str,
+    node: str,
+    run: Run,
+    boot: str,
+    dns: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments for `APIClient.create_container`."""
+    """Keyword arguments for `APIClient.create_container`. `dns` None: as the engine has it."""
     spec, job = run.spec, TaskName.parse(run.key.uid).job
     network = network_name(cluster, job)
     alias = api.create_endpoint_config(aliases=[spec.name])
@@ -46,7 +51,7 @@ def create_arguments(
         "stop_signal": spec.stop_signal,
         "healthcheck": _healthcheck(NO_HEALTHCHECK if spec.check else spec.healthcheck),
         "networking_config": api.create_networking_config(networks),
-        "host_config": api.create_host_config(**_host_arguments(run, cluster, job)),
+        "host_config": api.create_host_config(**_host_arguments(run, cluster, job), dns=dns),
         "use_config_proxy": False,
     }
 

@@ -14,10 +14,17 @@ from docker.errors import APIError
 from cube.engine.docker import look
 from cube.engine.docker.errors import Failure, start_failure, text_of
 from cube.engine.docker.names import container_name, labels_of
-from cube.engine.docker.networks import Foreign, ensure_network, ensure_volumes, job_lock
+from cube.engine.docker.networks import (
+    Foreign,
+    ensure_network,
+    ensure_volumes,
+    gateways,
+    job_lock,
+)
 from cube.engine.docker.purge import remove_container
 from cube.engine.docker.spec import create_arguments
 from cube.messages import Run
+from cube.naming import NameService, upstream
 from cube.task import TaskName
 
 log = logging.getLogger(__name__)
@@ -28,6 +35,12 @@ class Starter:
 
     def __init__(self, api: APIClient, cluster: str, node: str, boot: str) -> None:
         self._api, self._cluster, self._node, self._boot = api, cluster, node, boot
+        self.names: NameService | None = None  # whom containers ask for services elsewhere
+
+    def settle_names(self) -> None:
+        """Let them be answered in the networks that there are. No start may be under way."""
+        if self.names is not None:
+            self.names.settle(gateways(self._api, self._cluster))
 
     def existing(self, run: Run) -> look.Inspected | Failure | None:
         """The container that is this run; None if there is none (any more)."""
@@ -51,9 +64,11 @@ class Starter:
         job = TaskName.parse(run.key.uid).job
         try:
             with job_lock(self._cluster, job):
-                ensure_network(self._api, self._cluster, job)
+                gateway = ensure_network(self._api, self._cluster, job)
                 ensure_volumes(self._api, self._cluster, job, run.spec)
-                wanted = create_arguments(self._api, self._cluster, self._node, run, self._boot)
+                wanted = create_arguments(
+                    self._api, self._cluster, self._node, run, self._boot, self._dns(gateway, job)
+                )
                 self._api.create_container(**wanted)
         except Foreign as error:
             return Failure(str(error))
@@ -61,6 +76,12 @@ class Starter:
             if error.status_code != 409:
                 return start_failure(error, run.spec)
         return None
+
+    def _dns(self, gateway: str, job: str) -> list[str] | None:
+        """The servers that a container asks; None leaves that to the engine."""
+        if self.names is None or not gateway or not self.names.serve(gateway, job):
+            return None
+        return [gateway, *upstream()]
 
     def start(self, run: Run, container: look.Inspected) -> look.Inspected | Failure:
         """Start a created container; the container as it then is, or why it is not."""
