@@ -90,3 +90,20 @@ def test_a_service_scaled_to_nothing_and_what_was_done_beside_one_that_serves_st
     wait(d, 3 * KEPT_SECONDS)
     assert sorted(names(d)) == ["mixed", "shop"]
     assert d.task("mixed/report/1").state is State.COMPLETED
+
+
+def test_the_moments_are_thirty_days_and_an_hour():
+    assert (KEPT_SECONDS, LOOK_SECONDS) == (30 * 24 * 3600, 3600)
+    d = Driver()
+    d.tell(Tick())
+    done(d)
+    looked = d.now
+    d.now = looked + KEPT_SECONDS  # over for so long, and no longer
+    d.tell(Tick())
+    assert names(d) == ["night"]
+    d.now += LOOK_SECONDS - 1
+    d.tell(Tick())
+    assert names(d) == ["night"]
+    d.now += 1
+    d.tell(Tick())
+    assert names(d) == []
