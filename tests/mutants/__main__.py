@@ -73,8 +73,12 @@ def _generated(chosen: argparse.Namespace) -> int:
     # In an order by lot, so that a run that is cut off has judged a sample, too.
     wanted = drawn(found, chosen.seed)[: chosen.sample or None]
     cases = [mutation.case for mutation in wanted]
-    todo = [case for case in cases if not results.noticed(case)]
-    noticed, unexplained, why = len(cases) - len(todo), 0, explained()
+    why = explained()
+    noticed = sum(map(results.noticed, cases))
+    # What may go unnoticed need not be judged twice on the same code.
+    known = [case for case in cases if case.key in why and results.of(case) is not None]
+    todo = [case for case in cases if not results.noticed(case) and case not in known]
+    unexplained = 0
     print(f"{len(found)} mutants, {len(wanted)} wanted, {noticed} noticed before")
     if not _fit(killer for case in todo for killer in case.killers):
         return 1

@@ -348,3 +348,18 @@ def test_without_a_store_nothing_waits_for_one() -> None:
     stage = Stage()
     HandRun.start("echo", stage.make, stage)
     assert stage.tell("hello") == [Send("other", (stage.actor.life, "hello"))]
+
+
+def test_of_what_is_held_back_the_newest_goes_last() -> None:
+    stage = Stage()
+    stage.tell("first")
+    stage.store.broken = True
+    stage.tell("lost")
+    stage.actor.core.receive = lambda message, now: [
+        Save((message,)), Send("one", message), Send("two", message)
+    ][: 2 if message == "again" else 3]  # fmt: skip
+    stage.tell("both", "again")
+    stage.store.broken = False
+    sends = [e for e in stage.tell(RetrySave()) if isinstance(e, Send)]
+    held = [(e.to, e.message) for e in sends if isinstance(e.message, str)]
+    assert held == [("two", "both"), ("one", "again")]

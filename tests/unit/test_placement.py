@@ -13,7 +13,7 @@ from cube.messages import NodeInfo, NodeRow, Question
 from cube.placement import Placer, describe, why_pending
 from cube.placement.spread import Instances
 from cube.policies import Policy, make_policy, policy
-from cube.spec import Constraint, Demand, Spread
+from cube.spec import Constraint, Demand, GpuNeed, Spread
 from cube.task import Decision, Rejection
 
 ZONE = "node.labels.zone"
@@ -531,3 +531,55 @@ def test_how_much_is_recorded_depends_on_the_size_of_the_fleet(
         (decision,) = placer.place((Question(Demand(400, 10), ("t",)),), (0,))
         assert (len(decision.runners_up), bool(decision.rejections)) == (others, turned_away)
         assert decision.feasible == nodes - 1
+
+
+def test_decisions_say_more_in_small_fleets() -> None:
+    """With the very sizes that ship."""
+    for nodes, others, turned_away in ((200, 3, True), (201, 3, False), (1001, 0, False)):
+        fleet = fleet_of(*(node(f"n{i}") for i in range(nodes - 1)), node("tiny", cpu=1))
+        (decision,) = Placer(fleet, make_policy("epvm")).place(
+            (Question(Demand(100, 10), ("u",)),), (0,)
+        )
+        assert len(decision.runners_up) == others
+        assert bool(decision.rejections) is turned_away
+    fleet = fleet_of(*(node(f"n{i}") for i in range(1000)))
+    (decision,) = Placer(fleet, make_policy("epvm")).place(
+        (Question(Demand(100, 10), ("u",)),), (0,)
+    )
+    assert len(decision.runners_up) == 3
+
+
+def test_scores_of_so_many_shapes_are_kept() -> None:
+    fleet = fleet_of(node("n0"))
+    placer = Placer(fleet, make_policy("best-fit"))
+    for cpu in range(1, 130):
+        placer.decide(Demand(cpu, 0))
+    assert len(placer._shapes) == 128
+
+
+@pytest.mark.parametrize("ask", ["place", "decide"])
+def test_a_line_of_the_board_that_no_round_asks_for_is_given_to_others(ask: str) -> None:
+    placer = Placer(fleet_of(node("n0")), make_policy("epvm"), shapes=2)
+    for cpu in (1, 2, 3):
+        if ask == "decide":
+            placer.decide(Demand(cpu, 0))
+        else:
+            placer.place((Question(Demand(cpu, 0), (f"u{cpu}",)),), (0,))
+    assert list(placer._board._slots) == [(2, 0, 0), (3, 0, 0)]
+    assert not placer._shapes
+
+
+def test_a_share_of_a_gpu_is_asked_of_nodes_that_have_any() -> None:
+    fleet = fleet_of(node("n0"))
+    decision = Placer(fleet, make_policy("epvm")).decide(Demand(1, 0, gpu=GpuNeed(1, 500)))
+    assert [r.reason for r in decision.rejections] == ["gpus 0"]
+
+
+def test_a_fleet_that_outgrows_its_arrays_is_scored_anew() -> None:
+    fleet = fleet_of(node("n0", cpu=1))
+    placer = Placer(fleet, make_policy("best-fit"))
+    demand = Demand(100, 10, ports=((80, "tcp"),))
+    assert placer.decide(demand).row is None
+    for row in range(1, 200):
+        fleet.set_row(NodeRow(row, node(f"n{row}"), open=True))
+    assert placer.decide(demand).row == 1

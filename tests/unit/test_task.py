@@ -13,6 +13,7 @@ from cube.task import (
     FINAL,
     PLACED_STATES,
     TABLE,
+    Decision,
     Impossible,
     State,
     Task,
@@ -158,3 +159,10 @@ if __name__ == "__main__":
 def test_what_only_looks_like_a_task_is_none(uid: str) -> None:
     with pytest.raises(ValueError, match="is no task"):
         TaskName.parse(uid)
+
+
+def test_a_new_task_waits_for_nothing_and_has_reported_nothing() -> None:
+    task = Task("shop/web/1", 1, "shop", "web", "1", 1, TaskSpec("web", "image"))
+    assert (task.restart, task.phase, task.not_before, task.submitted) == (0, -1, 0.0, 0)
+    decision = Decision(task.uid, None)
+    assert (decision.score, decision.feasible, decision.whole) == (0.0, 0, False)
