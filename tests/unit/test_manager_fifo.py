@@ -120,3 +120,9 @@ def test_the_placer_stops_at_the_first_that_does_not_fit() -> None:
 
 def _submit(name: str, priority: int = 50) -> Submit:
     return Submit(f"submit-{name}", JobSpec(name, (SMALL,), priority))
+
+
+def test_a_round_asks_about_eight() -> None:
+    d = Fifo()
+    d.submit(replace(SMALL, instances=9))
+    assert len(d.begin()) == 8

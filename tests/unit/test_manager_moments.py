@@ -8,8 +8,10 @@ import pytest
 
 from cube.fleet import Fleet
 from cube.manager import ManagerOptions
+from cube.manager.dependencies import unmet_dependency
 from cube.manager.drain import _order
 from cube.manager.entry import Entry
+from cube.manager.ledger import Ledger
 from cube.manager.queue import _fitting, queue_key
 from cube.manager.rollout import _fails, is_up
 from cube.manager.rounds import ROUND_TASKS
@@ -26,6 +28,7 @@ from cube.messages import (
     Remove,
     RemoveNode,
     Save,
+    Scale,
     Send,
     Stop,
     Submit,
@@ -41,6 +44,7 @@ from tests.managers import (
     ended,
     placed_and_running,
     running,
+    stopped,
 )
 
 SMALL = replace(WEB, cpu_milli=100)
@@ -335,11 +339,12 @@ def test_an_instance_on_a_node_whose_engine_fails_is_waited_for() -> None:
 
 def test_tasks_have_their_job_s_very_spec_after_a_restart() -> None:
     d = Driver(nodes=1)
-    d.submit(replace(SMALL, instances=2))
-    d.restart()
-    ledger = d.manager._ledger
-    wanted = ledger.jobs["shop"].spec.services[0]
-    assert all(task.spec is wanted for task in ledger.tasks.values())
+    d.submit(replace(SMALL, instances=2), replace(SMALL, name="api"))
+    saved = d.store.load()
+    copied = {uid: replace(t, spec=replace(t.spec)) for uid, t in saved.tasks.items()}
+    ledger = Ledger(CLUSTER, replace(saved, tasks=copied), 0)
+    (wanted, _) = ledger.jobs["shop"].spec.services
+    assert all(ledger.tasks[f"shop/web/{i}"].spec is wanted for i in (1, 2))
 
 
 def test_output_of_a_stopped_job_is_not_kept_after_a_restart_either() -> None:
@@ -397,3 +402,54 @@ def test_nothing_is_remembered_of_a_removed_node() -> None:
     assert "node-2" not in ledger.ended_on
     assert not ledger.strangers["node-2"]
     assert not d.store.load().meta["strangers/node-2"]
+
+
+def test_a_service_that_the_job_has_no_longer_is_waited_for_by_nobody() -> None:
+    d = Driver(nodes=1)
+    api = replace(SMALL, name="api", depends_on=(Dependency("web"),))
+    d.answer(d.submit(SMALL), 0)
+    d.tell(Submit("v2", JobSpec("shop", (api,))))
+    assert d.task().state is State.STOPPING
+    ledger = d.manager._ledger
+    assert unmet_dependency(ledger, ledger.tasks["shop/api/1"]) == ""
+
+
+def test_scaling_runs_no_batch_task_again() -> None:
+    d = Driver(nodes=1)
+    d.answer(d.submit(BATCH, replace(SMALL, name="api")), 0, 0)
+    d.report("node-1", ended(d.task()), whole=False)
+    d.tell(Scale("scale", "shop", (("api", 2),)))
+    assert d.task().state is State.COMPLETED
+
+
+def test_room_for_two_wakes_two() -> None:
+    d = Driver(nodes=1)
+    d.answer(d.submit(replace(BATCH, cpu_milli=2000)), 0)
+    d.answer(d.submit(replace(BATCH, instances=3, memory_mib=900), name="late"), None, None, None)
+    sends = d.report("node-1", ended(d.task()), whole=False)
+    assert asked(sends) == ["late/web/1", "late/web/2"]
+
+
+def test_half_a_second_later_it_is_still_the_same_failure() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    fails = ended(task, 1, final=False, charged=True, retry_at=d.now + 9)
+    d.report("node-1", replace(fails, failures=(98.5,)), whole=False)
+    d.report("node-1", replace(fails, failures=(99.0,)), whole=False)
+    assert d.task().failures == (98.5,)
+
+
+def test_a_rollout_halts_before_it_goes_on_to_another_service() -> None:
+    d = Driver(nodes=1)
+    api = replace(SMALL, name="api")
+    d.answer(d.submit(SMALL, api), 0, 0)
+    both = [running(t) for t in d.look().tasks]
+    d.report("node-1", *both, whole=False)
+    d.pass_time(3)
+    d.tell(Submit("v2", JobSpec("shop", (replace(SMALL, image="2"), replace(api, image="2")))))
+    d.answer(d.report("node-1", stopped(d.task()), whole=False), 0)
+    d.report("node-1", ended(d.task(), 1, final=False, charged=True, failures=(d.now,)),
+             running(d.task("shop/api/1")), whole=False)  # fmt: skip
+    d.pass_time(5)
+    assert d.look().jobs[0].halted
+    assert d.task("shop/api/1").state is State.RUNNING
