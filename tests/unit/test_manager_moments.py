@@ -430,13 +430,13 @@ def test_room_for_two_wakes_two() -> None:
     assert asked(sends) == ["late/web/1", "late/web/2"]
 
 
-def test_half_a_second_later_it_is_still_the_same_failure() -> None:
+def test_a_failure_half_a_second_after_another_is_one_more_and_forgets_none() -> None:
     d = Driver(nodes=1)
     task = placed_and_running(d)
     fails = ended(task, 1, final=False, charged=True, retry_at=d.now + 9)
     d.report("node-1", replace(fails, failures=(98.5,)), whole=False)
-    d.report("node-1", replace(fails, failures=(99.0,)), whole=False)
-    assert d.task().failures == (98.5,)
+    d.report("node-1", replace(fails, restart=1, failures=(99.0,)), whole=False)
+    assert d.task().failures == (98.5, 99.0)
 
 
 def test_a_rollout_halts_before_it_goes_on_to_another_service() -> None:
