@@ -5,7 +5,10 @@ Owns the commands. Everything that matters happens elsewhere.
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +37,18 @@ class _Told(click.Group):
     """Commands whose errors are one message and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with told():
+        with told(), _ended_as_by_ctrl_c():
             return super().invoke(ctx)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as of `timeout` and batch systems, keeps what is finished, and ends workers too."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(cls=_Told, epilog=EPILOG)

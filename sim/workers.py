@@ -6,10 +6,11 @@ needs only Cube itself and never an older copy of a policy; a worker with anothe
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
@@ -25,13 +26,15 @@ CONNECT_SECONDS = 10.0  # to a Dask scheduler, and for its first worker
 
 
 def work_all(
-    jobs: Sequence[Callable[[], T]],
+    jobs: Iterable[Callable[[], T]],
     *,
     processes: int = 1,
     dask: str = "",
     modules: Sequence[ModuleType] = (),
 ) -> Generator[T, None, None]:
     """What the jobs return, in whatever order they end.
+
+    Processes on this machine end with the job at hand once the one that started them is no more.
 
     Args:
         jobs: are sent whole, unless they are worked here.
@@ -45,10 +48,11 @@ def work_all(
     if not dask and processes == 1:
         yield from (job() for job in jobs)
         return
-    packed = [_packed(job, modules) for job in jobs]
+    packed = (_packed(job, modules) for job in jobs)
+    parent = None if dask else os.getpid()
     with _backend(processes, dask):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(_work)(job, code_digest()) for job in packed)
+        yield from parallel(joblib.delayed(_work)(job, code_digest(), parent) for job in packed)
 
 
 @contextmanager
@@ -86,8 +90,10 @@ def _packed(job: Any, modules: Sequence[ModuleType]) -> bytes:
     return data
 
 
-def _work(packed: bytes, code: str) -> Any:
+def _work(packed: bytes, code: str, parent: int | None) -> Any:
     """In a process of its own: Ctrl-C is for the process that started it."""
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)  # it was killed, and nobody would read what we find
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if code_digest() != code:

@@ -1,6 +1,6 @@
 """Many runs: scenarios times seeds, side by side, and what they showed together.
 
-Owns the processes and the sums. A run depends on its scenario and seed only, so the order in which
+Owns the sums. A run depends on its scenario and seed only, so the order in which
 runs end does not matter.
 """
 
@@ -10,13 +10,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-
-import joblib
 
 from cube.marks import MARKS
 from sim.faults.ordeal import Outcome, run_seed
 from sim.faults.scenario import FaultScenario
+from sim.workers import work_all
 
 SECONDS_PER_YEAR = 365.25 * 86_400
 ENOUGH_SEEDS = 1000  # from so many on, a mark that is hardly ever hit fails the campaign
@@ -110,19 +110,13 @@ def run_all(
     done: Collection[tuple[str, int]] = (),
 ) -> Generator[Outcome]:
     """Outcomes of all runs, as they end; `done` names by scenario and seed what is left out."""
-    pieces = [
-        (scenario, seed)
+    runs = (
+        partial(run_seed, scenario, seed)
         for seed in seeds
         for scenario in scenarios
         if (scenario.name, seed) not in done
-    ]
-    if processes == 1:
-        for scenario, seed in pieces:
-            yield run_seed(scenario, seed)
-        return
-    with joblib.parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
-        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(run_seed)(*piece) for piece in pieces)
+    )
+    yield from work_all(runs, processes=processes)
 
 
 def shrink(scenario: FaultScenario, outcome: Outcome) -> list[str]:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ from cube.spec import Demand
 from sim.reproduce.assumed import OVERCOMMIT, Assumptions, assumptions, draw
 from sim.simulation import Progress, Simulation
 from sim.statistics import Interval, interval
+from sim.workers import work_all
 
 PUBLISHED = {"round-robin": 14.08, "differential": 10.7, "epvm": 9.6}
 JUDGED = ("round-robin", "epvm-paper", "epvm")  # in the published order, worst first
@@ -157,10 +158,6 @@ def reproduce(scenarios: int, processes: int = 1, progress: Progress = lambda do
 
 
 def _lines(scenarios: int, processes: int) -> Generator[Line, None, None]:
-    assumed, numbers = assumptions(), range(1, scenarios + 1)
-    if processes == 1:
-        yield from (work(number, assumed) for number in numbers)
-        return
-    with joblib.parallel_config(backend="loky", n_jobs=processes, inner_max_num_threads=1):
-        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(work)(number, assumed) for number in numbers)
+    assumed = assumptions()
+    runs = (partial(work, number, assumed) for number in range(1, scenarios + 1))
+    yield from work_all(runs, processes=processes)
