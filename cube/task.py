@@ -166,6 +166,7 @@ class Task:
     lost_on: str = ""  # it waits because that node was lost: if it returns, so does the task
     gpus: tuple[int, ...] = ()  # the devices that its latest attempt was given
     displaced: bool = False  # it was stopped because its own node has no place for it now
+    placed_on: str = ""  # where its latest attempt was placed, also once it is there no longer
 
     @property
     def uid(self) -> str:

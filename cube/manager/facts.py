@@ -85,7 +85,7 @@ def _is_strange(ledger: Ledger, task: Task, fact: Fact, node: str) -> bool:
     if (fact.uid, fact.attempt) in ledger.strangers.get(node, ()):
         return task.node != node or task.attempt <= fact.attempt
     if fact.attempt == task.attempt:  # that attempt of ours is elsewhere, or ended there
-        return (task.node or task.lost_on or node) != node
+        return (task.node or task.placed_on or node) != node
     return fact.attempt > task.attempt
 
 

@@ -282,7 +282,9 @@ def _changes(old: JobSpec, new: JobSpec, renewed: set[str]) -> dict[str, str]:
 
 
 def record_answer(ledger: Ledger, reply: Reply) -> None:
-    """Remember an answer, so that the same request gets it again."""
-    if reply.status in ("created", "changed", "ok"):
-        answer = Answer(reply.request, ledger.next_revision(), reply.status, reply.text, reply.body)
-        ledger.answer(answer)
+    """Remember an answer, so that the same request gets it again: also one that changed nothing.
+
+    A copy of the request that comes late would else be carried out after its user was told no.
+    """
+    answer = Answer(reply.request, ledger.next_revision(), reply.status, reply.text, reply.body)
+    ledger.answer(answer)

@@ -111,6 +111,8 @@ class Ledger:
             fields = {"lost_on": "", **fields, "since": self.now}
         if then is not None:
             fields["then"] = then
+        if holds and not held:
+            fields["placed_on"] = fields["node"]
         new = replace(task, state=state, revision=self.next_revision(), **fields)
         if holds and not held:
             self._take(new)

@@ -22,7 +22,7 @@ from cube.messages import (
     Snapshot,
     worker_name,
 )
-from cube.task import Forget, Meta, NodeMark, Record, Task, TaskName
+from cube.task import Forget, Meta, NodeMark, Record, State, Task, TaskName
 from sim.faults.books import PortsAreSingle, ReplayIsTrue, SavedFirst
 from sim.faults.budgets import Budgets
 from sim.faults.checker import Broken, Checker
@@ -91,7 +91,10 @@ class Monotone(Checker):
             raise Broken("monotone", f"{task.uid} was {before.state}, is {task.state}", task.uid)
         seen = (before.attempt, before.restart, before.phase)
         sees = (task.attempt, task.restart, task.phase)
-        if sees < seen:
+        # An operator may have another container adopted as that attempt: its story begins anew.
+        waited = before.state is State.PENDING and task.state is State.SCHEDULED
+        adopted = waited and task.attempt == before.attempt and task.phase < 0
+        if sees < seen and not adopted:
             text = f"{task.uid}: (attempt, restart, phase) fell from {seen} to {sees}"
             raise Broken("monotone", text, task.uid)
         if task.revision <= before.revision:

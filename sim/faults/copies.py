@@ -18,6 +18,7 @@ from cube.messages import (
     Effect,
     Kill,
     Reply,
+    Run,
     RunKey,
     Send,
     Snapshot,
@@ -141,12 +142,15 @@ class KillsAreWanted(Checker):
 
     def __init__(self, ordeal: Ordeal) -> None:
         super().__init__(ordeal)
+        # By worker: the run of each attempt that this life of it ordered last.
+        self._ordered: dict[str, dict[tuple[str, int], int]] = {}
         # By worker: what some word to this life of it left out.
         self._unwanted: dict[str, set[tuple[str, int]]] = {}
         self._latest: dict[str, tuple[Any, ...]] = {}  # by worker: what the latest word rests on
 
     def handled(self, actor: str, message: Any, now: float, effects: list[Effect]) -> None:
         if isinstance(message, Wake):
+            self._ordered[actor] = {}
             self._unwanted[actor] = set()
             self._latest.pop(actor, None)
         if isinstance(message, Assign):
@@ -154,6 +158,9 @@ class KillsAreWanted(Checker):
         for effect in effects:
             if isinstance(effect, Send) and isinstance(effect.message, Kill):
                 self._check(actor, effect.message.key)
+            if isinstance(effect, Send) and isinstance(effect.message, Run):
+                key = effect.message.key
+                self._ordered[actor][key[:2]] = key.restart
 
     def _told(self, actor: str, assign: Assign) -> None:
         engine = self.ordeal.engines[machine_of(actor)]
@@ -171,7 +178,10 @@ class KillsAreWanted(Checker):
         held = containers.get(key)
         if held is None or not held.running or held.run.spec.on_disconnect == "stop":
             return
-        older = any(k[:2] == key[:2] and k.restart > key.restart for k in containers)
+        later = self._ordered[actor].get(key[:2], 0)  # of which there may be no container
+        older = later > key.restart or any(
+            k[:2] == key[:2] and k.restart > key.restart for k in containers
+        )
         if not older and key[:2] not in self._unwanted[actor]:
             raise Broken("kills are wanted", f"{actor} stops {key}; nobody told it to", key.uid)
 

@@ -37,7 +37,7 @@ def drain(d: Driver, node: str = "node-1", on: bool = True, request: str = "") -
 
 
 def declare_lost(d: Driver, node: str = "node-1") -> tuple[Reply, list[Any]]:
-    sends = d.tell(DeclareLost("lost", node, "edge/1"))
+    sends = d.tell(DeclareLost(f"request-{next(REQUESTS)}", node, "edge/1"))
     (reply,) = [e.message for e in sends if isinstance(e.message, Reply)]
     return reply, sends
 
@@ -527,3 +527,11 @@ def test_wave_waits_for_nobody_of_the_one_before() -> None:
     assert wave.awaited() == task
     wave.begin()
     assert wave.awaited() is None
+
+
+def test_a_refusal_is_remembered_too() -> None:
+    d = Driver(nodes=0)
+    assert drain(d, "node-1", request="same").status == "not-found"
+    d.report("node-1")
+    assert drain(d, "node-1", request="same").status == "not-found"
+    assert not node(d).draining

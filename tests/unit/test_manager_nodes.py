@@ -340,3 +340,17 @@ def test_report_of_another_cluster_is_not_answered() -> None:
     foreign = Report("node-9", "other", 1, 1, d.now, True, None, (), NodeInfo("node-9", 1, 1, 1))
     assert d.tell(foreign) == []
     assert d.look().nodes == ()
+
+
+def test_copy_of_an_attempt_that_ended_elsewhere_is_unknown_while_its_task_waits() -> None:
+    d = Driver(nodes=2)
+    d.answer(d.submit(WEB), 0)
+    task = d.task()
+    d.report("node-1", ended(task, None, reason="no such image"), whole=False)
+    assert (d.task().state, d.task().placed_on) == (State.PENDING, "node-1")
+    (assign,) = assigns(d.report("node-2", running(task))).values()
+    assert assign.keep == ((task.uid, 1),)
+    d.restart()
+    d.report("node-1")
+    (assign,) = assigns(d.report("node-2", running(task))).values()
+    assert assign.keep == ((task.uid, 1),)
