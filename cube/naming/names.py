@@ -85,28 +85,32 @@ class Names:
             self._refresh()
 
     def _refresh(self) -> None:
-        told, why = b"", ""
         try:
             told = self._fetch(self._version)
-            word = json.loads(told) if told else None
-            table = None if word is None else _table(word["names"])
+            if told:
+                self._learn(json.loads(told))
         except Exception as error:  # whatever it is, names are not the worker's life
-            why = str(error) or type(error).__name__
+            self._miss(str(error) or type(error).__name__)
+            return
         with self._changed:
-            if why:
-                if not self._away:
-                    log.warning("names of services stay as they were: %s", why)
-                self._away = True
-                self._changed.notify_all()
-                self._changed.wait_for(lambda: self._closed, RETRY_SECONDS)
-                return
             self._away, self._told_at = False, time.monotonic()
-            if word is not None and table is not None:
-                self._table, self._version = table, str(word["version"])
             self._changed.notify_all()
-        if word is not None:
-            with suppress(OSError):  # a full disk: they are known all the same
-                replace_file(self._file, json.dumps(word["names"]))
+
+    def _learn(self, word: Any) -> None:
+        table, version = _table(word["names"]), str(word["version"])
+        with self._changed:
+            self._table, self._version = table, version
+        with suppress(OSError):  # a full disk: they are known all the same
+            replace_file(self._file, json.dumps(word["names"]))
+
+    def _miss(self, why: str) -> None:
+        """The manager did not answer, or nothing that makes sense: ask again, but not at once."""
+        with self._changed:
+            if not self._away:
+                log.warning("names of services stay as they were: %s", why)
+            self._away = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._closed, RETRY_SECONDS)
 
 
 def _table(told: Any) -> Table:

@@ -15,7 +15,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import dns.exception
 import dns.flags
@@ -133,39 +133,19 @@ def answer(query: bytes, job: str, addresses: Addresses) -> bytes | None:
         response.set_rcode(dns.rcode.NOTIMP)
         return response.to_wire()
     question = asked.question[0]
-    response.set_rcode(dns.rcode.REFUSED)
     found = _named(question.name, job)
-    if found is not None and question.rdclass == dns.rdataclass.IN:
-        _fill(response, question, found, addresses)
-    return response.to_wire()
-
-
-def _named(name: dns.name.Name, job: str) -> tuple[str, str] | None:
-    """The job and the service that a name means; None if it is none of ours."""
-    labels = [label.decode("ascii", "replace") for label in name.labels if label]
-    if len(labels) > 1 and labels[-1].lower() == DOMAIN:
-        *service, of = labels[:-1]
-        return of, ".".join(service)
-    return (job, ".".join(labels)) if labels else None
-
-
-def _fill(
-    response: dns.message.Message,
-    question: dns.rrset.RRset,
-    found: tuple[str, str],
-    addresses: Addresses,
-) -> None:
-    ours = len(question.name.labels) > 2 and question.name.labels[-2].lower() == DOMAIN.encode()
+    if found is None or question.rdclass != dns.rdataclass.IN:
+        response.set_rcode(dns.rcode.REFUSED)
+        return response.to_wire()
     try:
-        known = addresses(*found)
+        known = addresses(found.job, found.service)
     except LookupError:
         response.set_rcode(dns.rcode.SERVFAIL)
-        return
+        return response.to_wire()
     if known is None:
-        if ours:
-            response.set_rcode(dns.rcode.NXDOMAIN)
-        return
-    response.set_rcode(dns.rcode.NOERROR)
+        # Of our own domain nobody else may say otherwise; else the engine asks the next server.
+        response.set_rcode(dns.rcode.NXDOMAIN if found.in_domain else dns.rcode.REFUSED)
+        return response.to_wire()
     response.flags |= dns.flags.AA
     version = _VERSIONS.get(question.rdtype)
     fit = [a for a in known if ipaddress.ip_address(a).version == version]
@@ -174,3 +154,21 @@ def _fill(
         response.answer.append(
             dns.rrset.from_text(question.name, TTL_SECONDS, "IN", question.rdtype, *some)
         )
+    return response.to_wire()
+
+
+class _Named(NamedTuple):
+    """What a name means."""
+
+    job: str
+    service: str
+    in_domain: bool
+
+
+def _named(name: dns.name.Name, job: str) -> _Named | None:
+    """What a container of `job` means by a name; None if it can be none of ours."""
+    labels = [label.decode("ascii", "replace") for label in name.labels if label]
+    if len(labels) > 1 and labels[-1].lower() == DOMAIN:
+        *service, of = labels[:-1]
+        return _Named(of, ".".join(service), in_domain=True)
+    return _Named(job, ".".join(labels), in_domain=False) if labels else None

@@ -16,7 +16,6 @@ from cube.messages import (
     Restart,
     Rollback,
     Scale,
-    Stop,
     Submit,
 )
 from cube.spec import Dependency, JobSpec, Kind, TaskSpec
@@ -121,7 +120,6 @@ def test_rolling_back_names_the_version_and_finds_that_one() -> None:
         ask(d, Submit("", JobSpec("shop", (replace(SMALL, image=tag),))))
     ask(d, Rollback("", "shop", version=1))
     assert d.look().jobs[0].spec.services[0].image == "one"
-    ask(d, Stop("", "shop"))
 
 
 def test_the_image_that_a_tag_stood_for_is_told() -> None:

@@ -27,6 +27,7 @@ from cube.messages import (
     Recover,
     Remove,
     RemoveNode,
+    Report,
     Save,
     Scale,
     Send,
@@ -126,9 +127,7 @@ def test_a_node_that_was_promised_as_long_a_grace_costs_no_save() -> None:
     assert not [e for e in effects if isinstance(e, Save)]
 
 
-def _report(d: Driver):
-    from cube.messages import Report
-
+def _report(d: Driver) -> Report:
     d.seq += 1
     info = NodeInfo("node-1", 2000, 2000, 1000)
     return Report(
