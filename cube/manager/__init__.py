@@ -113,7 +113,7 @@ class Manager:
             case NeedFleet():
                 self._rounds.need_fleet(message)
             case BeginRound():
-                self._begin()
+                self._rounds.begin(may_ask=not self._store_down)
             case Submit() | Scale() | Restart() | Rollback() | Stop() | Remove():
                 self._request(message)
             case Recover() | Drain() | DeclareLost() | LabelNode() | RemoveNode():
@@ -149,14 +149,8 @@ class Manager:
         ledger.set_meta("cluster", ledger.cluster)
         ledger.begin_span()
         ledger.touched.clear()  # nobody is told anything before it has told us the whole truth
-        ledger.eased.clear()
         self._nodes.start()
         ledger.send(MANAGER, Tick(), TICK_SECONDS)
-
-    def _begin(self) -> None:
-        self._rounds.take_in()
-        if not self._store_down:
-            self._rounds.begin()
 
     def _tick(self) -> None:
         self._nodes.tick()

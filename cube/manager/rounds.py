@@ -147,10 +147,10 @@ class Rounds:
             self._beginning = True
             self._ledger.send(MANAGER, BeginRound())
 
-    def begin(self) -> None:
-        """Start the round that was put off until now."""
+    def begin(self, *, may_ask: bool) -> None:
+        """Start the round that was put off until now; if nothing may be asked, put it off again."""
         self._beginning = False
-        if self._round is None and self.queue and not self._is_blocked():
+        if may_ask and self._round is None and self.queue and not self._is_blocked():
             self._start(FIFO_TASKS)
 
     def _is_blocked(self) -> bool:

@@ -507,7 +507,9 @@ class Ordeal:
     def make_manager(self) -> Manager:
         """A manager that knows what is in the store."""
         scenario = self.scenario
-        options = ManagerOptions("epvm", scenario.reports_per_second, scenario.kept_per_node)
+        options = ManagerOptions(
+            "epvm", scenario.reports_per_second, scenario.kept_per_node, scenario.queue
+        )
         return Manager(CLUSTER, self.store.load(), options)
 
     def _start_scheduler(self) -> None:

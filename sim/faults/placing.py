@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from cube.fleet import suits
 from cube.manager import TICK_SECONDS
 from cube.manager.entry import grants
+from cube.manager.queue import queue_key
 from cube.manager.wave import WAVE_SECONDS
 from cube.messages import MANAGER, Effect, NodeRow, Phase, Report, Save, Snapshot, Tick, Wake
 from cube.spec import Demand, JobSpec
@@ -31,23 +33,26 @@ MOVE_SECONDS = 10.0 + WAVE_SECONDS
 
 
 def placeable(snapshot: Snapshot) -> list[Task]:
-    """Pending tasks that some node has room for now."""
+    """Pending tasks that some node has room for now, and that nobody before them holds up."""
     volumes = dict(snapshot.volumes)
     jobs = {job.name: job.spec for job in snapshot.jobs}
-    ready = []
-    for task in snapshot.tasks:
-        if task.state is not State.PENDING or task.not_before > snapshot.now:
-            continue
-        if jobs[task.job].together:
-            ready += [task] if _has_place_together(snapshot, task, jobs[task.job]) else []
-            continue
-        demand = Demand.of(jobs[task.job], task.spec)
+
+    def has_place(task: Task) -> bool:
+        job = jobs[task.job]
+        if job.together:
+            return _has_place_together(snapshot, task, job)
+        demand = Demand.of(job, task.spec)
         places = {volumes[name] for name in _data(task) if name in volumes}
         if task.spec.kind.is_global:
             places = {task.index}
-        if any(places <= {row.info.name} and _fits(row, demand) for row in snapshot.rows):
-            ready.append(task)
-    return ready
+        return any(places <= {row.info.name} and _fits(row, demand) for row in snapshot.rows)
+
+    pending = (task for task in snapshot.tasks if task.state is State.PENDING)
+    waiting = [task for task in pending if task.not_before <= snapshot.now]
+    if snapshot.queue == "bypass":
+        return list(filter(has_place, waiting))
+    waiting.sort(key=lambda task: queue_key(task, jobs[task.job].priority))
+    return list(takewhile(has_place, waiting))
 
 
 def _fits(row: NodeRow, demand: Demand) -> bool:

@@ -70,6 +70,7 @@ class FaultScenario(Description):
     backup_seconds: Positive = 20.0  # between copies of the store, of which the last ten are kept
     stretch: Positive = 1.0  # faults last so many times as long as they do by themselves
     kept_per_node: Annotated[int, Field(strict=True, ge=0)] = 5
+    queue: Literal["bypass", "fifo"] = "bypass"  # may others pass a task that does not fit?
     network: Weather = Weather()
     work: Work = Work()
     rates: dict[KindName, Positive] = Field(

@@ -6,7 +6,18 @@ from dataclasses import replace
 
 from cube.fleet import Fleet
 from cube.manager import ManagerOptions
-from cube.messages import BeginRound, NodeInfo, NodeRow, Placed, Question, Send, Stop, Submit
+from cube.messages import (
+    BeginRound,
+    NodeInfo,
+    NodeRow,
+    Placed,
+    Question,
+    Send,
+    Stop,
+    StoreDown,
+    StoreUp,
+    Submit,
+)
 from cube.placement import Placer
 from cube.policies import make_policy
 from cube.spec import Demand, JobSpec, Kind
@@ -105,6 +116,16 @@ def test_a_higher_priority_goes_first_and_may_block_in_turn() -> None:
     assert d.begin() == []
     d.tell(Stop("stop", "urgent"))
     assert d.begin() == []  # the first one still waits
+
+
+def test_a_round_that_the_store_held_up_begins_once_it_works_again() -> None:
+    d = Fifo()
+    d.submit(SMALL)
+    d.tell(StoreDown("full"))
+    assert d.begin() == []
+    effects = d.manager.receive(StoreUp(), d.now)
+    assert [e.message for e in effects if isinstance(e, Send)] == [BeginRound()]
+    assert d.begin() == ["shop/web/1"]
 
 
 def test_the_placer_stops_at_the_first_that_does_not_fit() -> None:
