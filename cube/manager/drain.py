@@ -55,7 +55,6 @@ class Draining:
             kind, text = "node.draining", f"{node} is draining: {count_tasks(tasks)} to leave"
             text += "" if seconds is None else f" within {seconds:g} s"
         else:
-            self._busy.pop(node, None)
             kind, text = "node.enabled", f"{node} takes new tasks again"
         self._ledger.event(kind, text, node=node)
         if node in self._nodes.entries:

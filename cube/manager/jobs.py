@@ -86,7 +86,6 @@ class Jobs:
             if task.state is State.PENDING:
                 ledger.pending[task.id] = None  # its priority or datacenters may have changed
         self._dirty[job.name] = None
-        self.step()
         body = {"job": job.name, "version": version, "changes": changes}
         return Reply(request, status, f"{job.name} version {version} {status}", body)
 

@@ -62,7 +62,7 @@ class Ledger:
         self.draining = {name: None for name, mark in saved.node_marks.items() if mark.draining}
         self.fleet = Fleet()
         self.vacant: dict[str, int] = {}  # rows of nodes that were removed, by their names
-        self.of_job: dict[str, dict[str, None]] = {name: {} for name in self.jobs}
+        self.of_job: dict[str, dict[str, None]] = {}
         self.on_node: dict[str, dict[str, str]] = {}  # node -> ids of what it holds -> their uids
         self.ended_on: dict[str, dict[str, None]] = {}  # ended tasks whose output is kept
         self.forgotten: dict[str, int] = {}  # uids, of late, with the latest attempt of each
@@ -177,7 +177,6 @@ class Ledger:
         """Save a job's newest state."""
         job = replace(job, revision=self.next_revision())
         self.jobs[job.name] = job
-        self.of_job.setdefault(job.name, {})
         self._save(job)
         self.moved.setdefault(job.name, {})
         if job.stopped:

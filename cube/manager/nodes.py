@@ -296,10 +296,9 @@ class Nodes:
         self.strangers.keep_only(entry, set())
         row = self._ledger.fleet.row_of(entry.name)
         if row is not None:
-            self._ledger.fleet.set_open(row, False)
             self._ledger.vacant[entry.name] = row
         del self.entries[entry.name]
-        self._answers.pop(entry.name, None)
+        self._owed.pop(entry.name, None)
 
     def _whole(self, entry: Entry, report: Report) -> None:
         """Draw conclusions from what a whole report lacks."""
@@ -334,8 +333,7 @@ class Nodes:
                 self._answers[name] = None
         for name in self._ledger.eased:
             if (entry := self.entries.get(name)) is not None:
-                entry.outdated = True
-                self._owe(entry)
+                entry.outdated = True  # it is told with the answer to its report
         self._ledger.touched.clear()
         self._ledger.eased.clear()
         for name in self._answers:

@@ -58,7 +58,6 @@ class Recovery:
                 adopted.append((entry, fact))
         for job in new:
             self._jobs.complete(job)
-            self._jobs.look_at(job.name)
         text = f"adopted {_count(adopted)}"
         text += f"; {len(left)} cannot be" if left else ""
         return Reply(recover.request, "ok", text, {"decided": len(adopted), "left": left})

@@ -7,7 +7,18 @@ from dataclasses import replace
 import pytest
 
 from cube.manager import ManagerOptions
-from cube.messages import Fact, Generation, NodeInfo, Phase, Recover, Remove, Report, Stop, Submit
+from cube.messages import (
+    Fact,
+    Generation,
+    NodeInfo,
+    Phase,
+    Recover,
+    Remove,
+    RemoveNode,
+    Report,
+    Stop,
+    Submit,
+)
 from cube.spec import JobSpec, Kind
 from cube.task import HostPort, MachineUse, NodeState, State, TaskUse
 from tests.managers import (
@@ -178,6 +189,16 @@ def test_large_cluster_gives_new_work_and_answers_whole_reports_at_once() -> Non
     d.report("node-1", running(d.task()), whole=False)
     (assign,) = assigns(d.report("node-1", running(d.task()))).values()
     assert assign.answers == (1, d.seq)
+
+
+def test_an_answer_that_is_owed_to_a_removed_node_is_given_to_nobody() -> None:
+    d = Driver(nodes=1, options=ManagerOptions(reports_per_second=1 / 30))
+    words = {"node": "gone", "cluster": CLUSTER, "life": 1, "now": d.now, "echoes": None}
+    for seq, whole in ((1, True), (2, False)):  # its engine has never told what it offers
+        d.tell(Report(**words, seq=seq, whole=whole, facts=(), info=None, engine_error="down"))
+    (reply,) = d.tell(RemoveNode("remove", "gone", "edge/1"))
+    assert reply.message.status == "ok"
+    assert assigns(d.pass_time(3)) == {}
 
 
 def disk(used: int) -> MachineUse:
