@@ -245,3 +245,56 @@ def test_first_whole_report_is_followed_within_an_interval_and_then_by_the_inter
         box.whole((), 10.0, None, INFO)
         assert box.due == 11.0
     assert len(dues) == 3
+
+
+# --- ends at odd moments -----------------------------------------------------------------
+
+
+def test_an_end_before_the_manager_has_spoken_is_in_the_next_whole_report() -> None:
+    driver = Driver()
+    driver.tell(Wake(1))
+    driver.tell(Listed((Found(KEY, running=True),), INFO))
+    assert told(driver, Exited(KEY, 3)) == []
+    (fact,) = told(driver, Tick(), now=1.0)
+    assert (fact.phase, fact.exit_code) == (Phase.ENDED, 3)
+
+
+def test_an_end_while_the_engine_is_away_is_judged_at_once() -> None:
+    driver = running()
+    driver.tell(EngineDown("away"))
+    (fact,) = told(driver, Exited(KEY, 3), now=2.0)
+    assert (fact.charged, fact.retry_at) == (True, 7.0)
+
+
+def test_a_stop_that_ends_while_the_engine_is_away_is_told_as_one() -> None:
+    driver = running()
+    driver.tell(assign(replace(WANTED, run=False), number=2))
+    driver.tell(EngineDown("away"))
+    (fact,) = told(driver, Exited(KEY, 0), now=2.0)
+    assert (fact.final, fact.stopped) == (True, True)
+
+
+def test_what_was_let_go_is_told_no_longer() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3))
+    assert [f.phase for f in whole(driver, 0.5)] == [Phase.ENDED]
+    driver.tell(assign(number=2, answers=(1, 1)), 0.6)
+    (report,) = reports(driver.tell(assign(number=2, answers=(1, 1), tell_whole=True), 0.7))
+    assert report.facts == ()
+
+
+def test_nothing_is_told_again_of_what_was_let_go() -> None:
+    driver = running()
+    driver.tell(assign(WANTED, interval=300.0, answers=(1, 2)))
+    driver.tell(Tick(), 1.0)  # the last whole report that the shorter interval had due
+    driver.tell(Exited(KEY, 3), 2.0)
+    driver.tell(assign(number=2, interval=300.0), 2.5)
+    assert reports(driver.tell(Tick(), 40.0)) == []
+
+
+def test_a_whole_report_has_what_changed_in_the_same_moment() -> None:
+    driver = running()
+    driver.tell(Exited(KEY, 3))
+    assert whole(driver, 0.5)[0].retry_at == 5.0
+    stop = assign(replace(WANTED, run=False), number=2, tell_whole=True)
+    assert [(f.stopped, f.retry_at) for f in told(driver, stop, now=1.0)] == [(True, None)]
