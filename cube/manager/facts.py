@@ -105,11 +105,15 @@ def _order(fact: Fact) -> tuple[int, int]:
 
 def _returned(ledger: Ledger, task: Task, fact: Fact, report: Report) -> None:
     """A task of a node that was lost is still there and has no replacement yet: believe it."""
-    row = ledger.fleet.row_of(report.node)
-    if row is None or task.lost_on != report.node or _order(fact) < (task.restart, task.phase):
+    if task.lost_on != report.node or _order(fact) < (task.restart, task.phase):
         return
-    has_room = ledger.fleet.has_room(row, ledger.demand(task), task.gpus)
-    if fact.phase is Phase.ENDED or not has_room:
+    over = fact.phase is Phase.ENDED
+    if not over:
+        row = ledger.fleet.row_of(report.node)
+        if row is None:
+            return  # nobody knows yet what the node has room for
+        over = not ledger.fleet.has_room(row, ledger.demand(task), task.gpus)
+    if over:
         # Over, or its place was given to others meanwhile. The next Assign omits it, so no report
         # from before may bring it back: it is placed anew.
         ledger.amend(task, lost_on="")

@@ -277,6 +277,7 @@ class Nodes:
         fleet.set_row(NodeRow(row, self._labelled(info), False))
         self._ledger.enter_row(info.name)
         self.strangers.row_entered(entry)
+        entry.seen = {}  # what was told before there was a row may mean more now
 
     def relabel(self, entry: Entry) -> None:
         """Let the fleet know what a node is by what it told last and what operators added."""

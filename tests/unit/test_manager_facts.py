@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cube.messages import Fact, Phase, Remove, Stop
-from cube.task import State
+from cube.task import State, Task
 from tests.managers import WEB, Driver, assigns, ended, placed_and_running, running, stopped
 
 
@@ -128,6 +128,34 @@ def test_lost_task_that_has_ended_is_not_believed_to_run_by_a_late_report() -> N
     d.report("node-1", ended(task, 1), seq=100)
     d.report("node-1", running(task), seq=99, whole=False)
     assert d.task().state is State.PENDING
+
+
+def lost_by_a_new_manager() -> tuple[Driver, Task]:
+    """Its node was silent since the manager started: nobody knows what it offers."""
+    d = Driver(nodes=3)
+    task = placed_and_running(d)
+    d.restart()
+    for _ in range(17):
+        d.pass_time(1)
+        d.report("node-2")
+        d.report("node-3")
+    assert d.task().lost_on == "node-1"
+    return d, task
+
+
+def test_lost_task_that_has_ended_stays_over_whatever_its_node_offers() -> None:
+    d, task = lost_by_a_new_manager()
+    d.report("node-1", ended(task, 1), seq=100, whole=False)
+    d.report("node-1", running(task), seq=99)
+    assert d.task().state is State.PENDING
+
+
+def test_lost_task_is_believed_once_it_is_known_what_its_node_offers() -> None:
+    d, task = lost_by_a_new_manager()
+    d.report("node-1", running(task), whole=False)
+    assert d.task().state is State.PENDING
+    d.report("node-1", running(task))
+    assert (d.task().state, d.task().node) == (State.RUNNING, "node-1")
 
 
 def test_old_copy_on_a_returned_node_is_told_to_go_and_is_no_stranger() -> None:
