@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cube.messages import (
+    DeclareLost,
     Drain,
     Fact,
     NodeInfo,
@@ -453,3 +454,16 @@ def test_tasks_of_a_restarted_manager_share_the_spec_of_their_job() -> None:
     d.restart()
     (job,) = d.look().jobs
     assert d.task().spec is job.spec.service("web")
+
+
+def test_what_falls_down_after_a_halt_comes_up_in_the_newest_version() -> None:
+    d = Driver()
+    half_rolled_out(d)
+    fails = ended(d.task(), 1, final=False, charged=True, retry_at=d.now + 15, failures=(d.now,))
+    for _ in range(5):
+        d.report("node-1", fails)
+        d.pass_time(1)
+    assert d.look().jobs[0].halted
+    assert d.task("shop/web/2").spec.environment == (("VERSION", "1"),)
+    d.tell(DeclareLost("lost", "node-2", "edge/1"))
+    assert d.task("shop/web/2").spec.environment == (("VERSION", "2"),)

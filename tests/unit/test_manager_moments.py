@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from cube.fleet import Fleet
-from cube.manager import ManagerOptions
+from cube.manager import TICK_SECONDS, ManagerOptions
 from cube.manager.dependencies import unmet_dependency
 from cube.manager.drain import _order
-from cube.manager.entry import Entry
+from cube.manager.entry import Entry, grants
+from cube.manager.facts import _failures
 from cube.manager.ledger import Ledger
 from cube.manager.queue import _fitting, queue_key
 from cube.manager.rollout import _fails, is_up
@@ -33,8 +34,10 @@ from cube.messages import (
     Send,
     Stop,
     Submit,
+    resend_seconds,
 )
 from cube.spec import Demand, Dependency, GpuNeed, JobSpec, Kind, ReschedulePolicy, TaskSpec
+from cube.store import MemoryStore
 from cube.task import MachineUse, NodeState, State, Task
 from tests.managers import (
     CLUSTER,
@@ -58,6 +61,11 @@ def state(d: Driver, node: str = "node-1") -> NodeState:
 
 
 # --- nodes ---
+
+
+def test_two_answers_that_wait_and_a_tick_between_them_fit_before_a_worker_repeats_itself() -> None:
+    granted = grants(3000, 50.0)
+    assert 2 * granted.answer_within + TICK_SECONDS == resend_seconds(granted.interval)
 
 
 def test_a_node_is_late_after_three_intervals_and_not_at_them() -> None:
@@ -285,6 +293,16 @@ def test_a_run_that_is_told_again_with_fewer_failures_adds_none() -> None:
     d.report("node-1", replace(fails, failures=(99.0,)), whole=False)
     d.report("node-1", replace(fails, failures=(98.0, 99.0), reason="other words"), whole=False)
     assert d.task() == told
+
+
+def test_a_failure_that_is_told_again_with_its_run_is_not_counted_again() -> None:
+    ledger = Ledger(CLUSTER, MemoryStore().load())
+    ledger.now = 100.0
+    task = a_task(node="node-1", phase=Phase.ENDED, failures=(99.0,))
+    report = Report("node-1", CLUSTER, 1, 1, 100.0, False, None, ())
+    for restart, failures in ((0, (99.0,)), (1, (99.0, 99.25))):
+        fact = ended(replace(task, restart=restart), 1, charged=True, failures=(99.25,))
+        assert _failures(ledger, task, fact, report) == failures
 
 
 # --- what helps others to decide ---

@@ -201,6 +201,25 @@ def test_an_answer_that_is_owed_to_a_removed_node_is_given_to_nobody() -> None:
     assert assigns(d.pass_time(3)) == {}
 
 
+def test_node_of_an_earlier_life_is_alive_with_its_first_report() -> None:
+    d = Driver(nodes=1)
+    task = placed_and_running(d)
+    d.restart()
+    d.pass_time(5)
+    d.report("node-1", running(task))
+    assert d.look().nodes[0].state is NodeState.ALIVE
+
+
+def test_removal_of_a_container_says_nothing_of_a_later_one_of_its_name() -> None:
+    d = Driver(nodes=1)
+    d.report("node-1", STRAY)
+    strangers, entry = d.manager._nodes.strangers, d.manager._nodes.entries["node-1"]
+    strangers.discard(entry, (STRAY.uid, 1))
+    strangers.settled(entry, (STRAY.uid, 1))
+    (assign,) = assigns(d.report("node-1", STRAY)).values()
+    assert assign.keep == ((STRAY.uid, 1),)
+
+
 def disk(used: int) -> MachineUse:
     return MachineUse(100, 2000, 500, 2000, used, 100)
 

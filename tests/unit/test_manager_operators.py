@@ -201,3 +201,14 @@ def test_draining_node_that_still_holds_tasks_counts_as_any_other() -> None:
     assert "cut off" in d.look().note
     assert d.task().state is State.RUNNING
     assert assigns(d.report("node-3"))["node-3"].tasks == ()
+
+
+def test_task_of_a_global_service_ends_with_its_node_and_says_so() -> None:
+    d = Driver(nodes=3)
+    agent = TaskSpec("agent", "image", Kind.GLOBAL)
+    d.answer(d.submit(agent), 0, 1, 2)
+    pass_time(d, 5, "node-1")
+    ask(d, DeclareLost("", "node-1"))
+    ask(d, RemoveNode("", "node-1"))
+    gone = d.task("shop/agent/node-1")
+    assert (gone.state, gone.reason) == (State.STOPPED, "node-1 was removed")
