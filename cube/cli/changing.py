@@ -16,6 +16,7 @@ from cube.cli import connection, tables
 from cube.cli.exits import ExitCode, Failure, note
 from cube.cli.looking import tasks_of
 from cube.cli.printing import output_option, print_json, print_table
+from cube.cli.text import say
 
 if TYPE_CHECKING:
     from cube.client import Client
@@ -55,7 +56,7 @@ def stop(target: str, wait: bool, timeout: float, state_dir: Path, output: str) 
     if output == "json":
         print_json(answer)
     else:
-        click.echo(f"{target} has stopped" if wait else answer["text"])
+        say(f"{target} has stopped" if wait else answer["text"])
 
 
 @click.command()
@@ -78,7 +79,7 @@ def rm(job: str, force: bool, wait: bool, timeout: float, state_dir: Path, outpu
     if output == "json":
         print_json(answer)
     else:
-        click.echo(f"{job} is removed" if wait else answer["text"])
+        say(f"{job} is removed" if wait else answer["text"])
 
 
 @click.command()
@@ -116,11 +117,11 @@ def recover(
         print_json(found if answer is None else answer)
     elif answer is not None and action is not None:
         done = f"{tables.plural(answer['decided'], 'unknown container')} {DONE[action]}"
-        click.echo(done if wait else answer["text"])
+        say(done if wait else answer["text"])
         for left in answer["left"]:
             note(f"{left['task']} on {left['node']}: {left['why']}; it stays as it is")
     elif not found["unknown"]:
-        click.echo("no unknown containers")
+        say("no unknown containers")
     else:
         print_table(tables.UNKNOWN_COLUMNS, tables.unknown_rows(found))
         note(

@@ -25,6 +25,7 @@ from cube.cli.files import describe_job, read_file
 from cube.cli.hosting import cluster_failure
 from cube.cli.printing import print_table, print_title
 from cube.cli.progress import Progress
+from cube.cli.text import say
 from cube.cli.verdict import Judge
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def demo(engine: EngineName | None) -> None:
     job = read_file(EXAMPLE.resolve()).job
     chosen, why_not = choose_engine(engine, sorted({spec.image for spec in job.services}))
     if why_not:
-        click.echo(f"{why_not}\nSo the shop runs as plain processes instead of containers.\n")
+        say(f"{why_not}\nSo the shop runs as plain processes instead of containers.\n")
     folder = Path(tempfile.mkdtemp(prefix="cube-demo-"))
     try:
         with _embedded(folder, chosen) as cluster:
@@ -89,7 +90,7 @@ def _embedded(folder: Path, engine: EngineName) -> Iterator[Cluster]:
             cluster.start()
             yield cluster
         except KeyboardInterrupt:
-            click.echo("\ninterrupted; cleaning up")
+            say("\ninterrupted; cleaning up")
             raise
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # cleaning up is not to be cut short
@@ -100,9 +101,9 @@ def _embedded(folder: Path, engine: EngineName) -> Iterator[Cluster]:
     except ClientError as error:
         raise client_failure(error) from None
     if engine == "docker":
-        click.echo(f"removed; left behind: {remains.left_behind(_docker_url(), cluster.id)}")
+        say(f"removed; left behind: {remains.left_behind(_docker_url(), cluster.id)}")
     else:
-        click.echo("removed; nothing is left behind")
+        say("removed; nothing is left behind")
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -115,12 +116,12 @@ def _play(cluster: Cluster, engine: EngineName, job: JobSpec) -> None:
 
     where = "Docker" if engine == "docker" else "plain processes"
     print_title(f"Cube: {NODES} nodes on {where}, one control plane")
-    click.echo(f"the manager listens at {cluster.url}; policy {cluster.options.policy}")
+    say(f"the manager listens at {cluster.url}; policy {cluster.options.policy}")
     with Client(cluster.url, cluster.token) as client:
         _wait_for_nodes(client)
         print_table(tables.NODE_COLUMNS, tables.node_rows(client.nodes()))
         print_title("cube run -f examples/shop.compose.yaml")
-        click.echo(describe_job(job))
+        say(describe_job(job))
         client.submit(job)
         _watch(client, job.name)
         print_title("cube explain: where each task went, and why")
@@ -128,7 +129,7 @@ def _play(cluster: Cluster, engine: EngineName, job: JobSpec) -> None:
         print_title("cube logs: what they said")
         _show_output(client, client.tasks(job.name))
         print_title("cube stop, cube rm")
-        click.echo("stopping all of it")
+        say("stopping all of it")
 
 
 def _wait_for_nodes(client: Client) -> None:
@@ -156,7 +157,7 @@ def _watch(client: Client, job: str) -> None:
         raise Failure(text, remedy="look at `cube doctor`", code=ExitCode.UNHEALTHY)
     if verdict.code != ExitCode.OK:
         raise Failure(verdict.text, remedy="look at `cube doctor`", code=verdict.code)
-    click.echo(verdict.text)
+    say(verdict.text)
 
 
 def _show_placements(found: Sequence[ExplainView]) -> None:
@@ -191,4 +192,4 @@ def _show_output(client: Client, tasks: Sequence[TaskView]) -> None:
     """The last line of each task; what has completed keeps its output until it is stopped."""
     for task in tasks:
         output = b"".join(client.logs(task["id"], tail=1)).decode(errors="replace")
-        click.echo(f"{task['id']:<14} | {output.strip()}")
+        say(f"{task['id']:<14} | {output.strip()}")

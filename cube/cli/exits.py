@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import click
 
+from cube.cli.text import harmless, say
+
 
 class ExitCode(IntEnum):
     """What the exit code of `cube` means."""
@@ -60,11 +62,11 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write it to stderr, what first, then where and the remedy, each on its line."""
-        click.echo(f"error: {self.message}", file=file, err=True)
-        if self.where:
-            click.echo(f"  where: {self.where}", file=file, err=True)
-        if self.remedy:
-            click.echo(f"  to do: {self.remedy}", file=file, err=True)
+        lines = [f"error: {self.message}"]
+        lines += [f"  where: {self.where}"] if self.where else []
+        lines += [f"  to do: {self.remedy}"] if self.remedy else []
+        for line in lines:
+            click.echo(harmless(line), file=file, err=True)
 
 
 class ReaderLeft(Exception):
@@ -73,9 +75,9 @@ class ReaderLeft(Exception):
 
 def warn(text: str) -> None:
     """Tell the user of something that does not stop the command."""
-    click.echo(f"warning: {text}", err=True)
+    say(f"warning: {text}", err=True)
 
 
 def note(text: str) -> None:
     """Tell the user how it goes, apart from the data on stdout."""
-    click.echo(text, err=True)
+    say(text, err=True)

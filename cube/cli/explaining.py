@@ -11,6 +11,7 @@ from cube.cli import connection, tables
 from cube.cli.exits import ExitCode, Failure
 from cube.cli.looking import tasks_of
 from cube.cli.printing import output_option, print_json, print_table
+from cube.cli.text import say
 
 if TYPE_CHECKING:
     from cube.client import Client
@@ -49,11 +50,11 @@ def _no_task(client: Client, name: str) -> Failure:
 
 
 def _show(found: ExplainView) -> None:
-    click.echo(found["text"])
+    say(found["text"])
     decision = found["decision"]
     if decision is not None and (decision["node"] is not None or decision["rejections"]):
         waits = found["task"]["state"] == "pending" and decision["node"] is not None
-        click.echo("\nits latest placement, which holds no longer:" if waits else "")
+        say("\nits latest placement, which holds no longer:" if waits else "")
         show_decision(decision)
     if found["now"] is not None:
         _show_now(found["now"])
@@ -66,13 +67,13 @@ def show_decision(decision: DecisionView) -> None:
         print_table(tables.SCORE_COLUMNS, rows)
         more = decision["feasible"] - len(rows)
         if more > 0:
-            click.echo(f"and {tables.plural(more, 'more node')} that would fit")
+            say(f"and {tables.plural(more, 'more node')} that would fit")
     if decision["rejections"]:
-        click.echo("turned away:")
+        say("turned away:")
         for rejection in decision["rejections"]:
-            click.echo(f"  {tables.plural(rejection['nodes'], 'node')}: {rejection['text']}")
+            say(f"  {tables.plural(rejection['nodes'], 'node')}: {rejection['text']}")
 
 
 def _show_now(now: NowView) -> None:
-    click.echo(f"\ndecided anew, now: {now['decision']['text']}\n")
+    say(f"\ndecided anew, now: {now['decision']['text']}\n")
     print_table(tables.SCORE_COLUMNS, tables.verdict_rows(now))

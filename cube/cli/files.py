@@ -15,6 +15,7 @@ import click
 
 from cube.cli.exits import ExitCode, Failure, warn
 from cube.cli.printing import output_option, print_json
+from cube.cli.text import say
 
 if TYPE_CHECKING:
     from cube.compose import Reading
@@ -114,7 +115,7 @@ def validate(file: Path, one_machine: bool, output: str) -> None:
         warnings = [problem_json(problem) for problem in reading.warnings]
         print_json({"valid": True, "job": reading.job.name, "warnings": warnings})
     else:
-        click.echo(f"{file}: valid; {describe_job(reading.job)}")
+        say(f"{file}: valid; {describe_job(reading.job)}")
 
 
 @click.command()

@@ -18,6 +18,7 @@ from cube.cli.exits import ExitCode, Failure, note
 from cube.cli.looking import tasks_of
 from cube.cli.printing import output_option, print_json, print_json_line
 from cube.cli.quantities import MOMENT, PLACE
+from cube.cli.text import say
 
 if TYPE_CHECKING:
     from cube.client import Client
@@ -231,4 +232,4 @@ def _show_event(event: EventView, output: str) -> None:
     if output == "json":
         print_json_line(event)
     else:
-        click.echo(tables.event_line(event))
+        say(tables.event_line(event))

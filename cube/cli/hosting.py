@@ -16,6 +16,7 @@ from cube.cli import connection
 from cube.cli.ending import Ending, ending_signals
 from cube.cli.exits import Failure, note
 from cube.cli.printing import local_time
+from cube.cli.text import say
 from cube.logs import FORMATS, TOLD, LogFormat, logging_to
 from cube.state_dir import default_state_dir
 
@@ -56,7 +57,7 @@ class Teller:
     def tell(self, words: str, text: str, **fields: Any) -> None:
         """What people read on stdout as `words`, in a log as `text`."""
         if self.in_words:
-            click.echo(words)
+            say(words)
             sys.stdout.flush()
         else:
             TOLD.info("%s", text, extra=fields)

@@ -19,6 +19,7 @@ from cube.cli.printing import (
     print_json_line,
     print_table,
 )
+from cube.cli.text import say
 
 if TYPE_CHECKING:
     from cube.client import Client
@@ -99,13 +100,13 @@ def show_all(seen: dict[str, Any]) -> None:
     """The cluster, its jobs, its tasks."""
     if seen["cluster"]["note"]:
         warn(seen["cluster"]["note"])
-    click.echo(tables.cluster_line(seen["cluster"]))
+    say(tables.cluster_line(seen["cluster"]))
     if not seen["jobs"]:
-        click.echo("\nno jobs; run one with `cube run -f FILE` or `cube run IMAGE`")
+        say("\nno jobs; run one with `cube run -f FILE` or `cube run IMAGE`")
         return
-    click.echo()
+    say()
     print_table(tables.JOB_COLUMNS, tables.job_rows(seen["jobs"]))
-    click.echo()
+    say()
     print_table(tables.TASK_COLUMNS, tables.task_rows(seen["tasks"]))
 
 
@@ -113,12 +114,12 @@ def show_job(seen: dict[str, Any]) -> None:
     """A job, its services, its tasks."""
     job = seen["job"]
     source = f", from {job['source']}" if job["source"] else ""
-    click.echo(f"{job['name']} version {job['version']} is {job['state']}{source}")
+    say(f"{job['name']} version {job['version']} is {job['state']}{source}")
     if job["reason"]:
-        click.echo(job["reason"])
-    click.echo()
+        say(job["reason"])
+    say()
     print_table(tables.SERVICE_COLUMNS, tables.service_rows(job["services"]))
-    click.echo()
+    say()
     print_table(tables.TASK_COLUMNS, tables.task_rows(seen["tasks"]))
 
 
@@ -126,7 +127,7 @@ def show_task(task: TaskView) -> None:
     """A task, name by name."""
     for name, value in tables.task_details(task):
         if value not in (None, ""):
-            click.echo(f"{name:<10} {value}")
+            say(f"{name:<10} {value}")
 
 
 def _watch(look: Look, show: Show, output: str) -> None:

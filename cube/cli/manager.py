@@ -18,6 +18,7 @@ from cube.cli.hosting import (
     cluster_failure,
     log_format_option,
 )
+from cube.cli.text import say
 from cube.logs import logging_to
 
 if TYPE_CHECKING:
@@ -93,10 +94,10 @@ def install(context: click.Context, /, state_dir: Path, show: bool, **chosen: An
         client_address = units.await_manager(path)
         with connection.connected(path) as client:
             if any(token["scope"] == "join" for token in client.tokens()):
-                click.echo(_greeting(client_address, "", path))
+                say(_greeting(client_address, "", path))
             else:
                 made = client.create_token(FIRST_TOKEN, "join", FIRST_TOKEN_SECONDS)
-                click.echo(_greeting(client_address, made["token"], path, " install"))
+                say(_greeting(client_address, made["token"], path, " install"))
 
 
 @manager.command()
@@ -106,7 +107,7 @@ def uninstall() -> None:
     Jobs go on. The state directory stays: with it a manager can be installed again.
     """
     words = units.uninstall("manager")
-    click.echo(f"removed; the cluster's state remains in {units.value(words, '--state-dir')}")
+    say(f"removed; the cluster's state remains in {units.value(words, '--state-dir')}")
 
 
 def _place(state_dir: Path, **chosen: Any) -> ManagerPlace:

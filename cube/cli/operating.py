@@ -13,6 +13,7 @@ from cube.cli.changing import POLL_SECONDS
 from cube.cli.exits import ExitCode, Failure, note
 from cube.cli.printing import output_option, print_json
 from cube.cli.quantities import DURATION
+from cube.cli.text import say
 from cube.cli.trying import plan_option, show_plan
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ def drain(
         answer = client.drain(name, deadline_seconds=deadline)
         if wait:
             if output == "table":
-                click.echo(answer["text"])
+                say(answer["text"])
             _wait_until_empty(client, name, timeout)
     if output == "json":
         print_json(answer)
     else:
-        click.echo(f"{name} is drained" if wait else answer["text"])
+        say(f"{name} is drained" if wait else answer["text"])
     return ExitCode.OK
 
 
@@ -108,7 +109,7 @@ def label(
         print_json(labels)
     else:
         for key, value in sorted(labels.items()):
-            click.echo(f"{key}={value}")
+            say(f"{key}={value}")
 
 
 @node.command()
@@ -151,7 +152,7 @@ def _show(answer: AnswerView, output: str) -> None:
     if output == "json":
         print_json(answer)
     else:
-        click.echo(answer["text"])
+        say(answer["text"])
 
 
 def _find(client: Client, name: str) -> NodeView:

@@ -12,6 +12,7 @@ from cube.cli import connection, tables
 from cube.cli.exits import ExitCode, Failure
 from cube.cli.files import failure_of, is_spread, read_file, tell_warnings
 from cube.cli.printing import output_option, print_json, print_table
+from cube.cli.text import say
 
 if TYPE_CHECKING:
     from cube.views import PlanView, PolicyPlan
@@ -51,11 +52,11 @@ def plan(file: Path, policy: str, exit_code: bool, state_dir: Path, output: str)
 
 
 def _show(found: PlanView) -> None:
-    click.echo(found["text"])
+    say(found["text"])
     for line in tables.change_lines(found["fields"], found["services"]):
-        click.echo(line)
+        say(line)
     if any(plan["placements"] for plan in found["policies"]):
-        click.echo()
+        say()
         print_table(*tables.placement_table(found["policies"]))
     for plan in found["policies"]:
         _show_waiting(plan)
@@ -64,9 +65,9 @@ def _show(found: PlanView) -> None:
 def _show_waiting(plan: PolicyPlan) -> None:
     """What would stay pending under a policy, and why."""
     if plan["error"]:
-        click.echo(f"\npolicy {plan['policy']} failed: {plan['error']}")
+        say(f"\npolicy {plan['policy']} failed: {plan['error']}")
     waiting = [p for p in plan["placements"] if p["node"] is None]
     if waiting:
-        click.echo(f"\nwould wait under {plan['policy']}:")
+        say(f"\nwould wait under {plan['policy']}:")
     for placement in waiting:
-        click.echo(f"  {placement['task']}: {placement['reason']}")
+        say(f"  {placement['task']}: {placement['reason']}")

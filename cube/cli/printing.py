@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cube.cli.text import harmless
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -118,7 +120,7 @@ def _text(cell: object) -> str:
         return ""
     if isinstance(cell, float):
         return f"{cell:.4g}"
-    return str(cell).replace("\n", " ")
+    return harmless(str(cell).replace("\n", " "))
 
 
 def clear_screen() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cube.cli import tables
 from cube.cli.exits import note
 from cube.cli.printing import rich_table
+from cube.cli.text import harmless
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -63,7 +64,8 @@ class Progress:
 
 
 def _row(task: TaskView) -> tuple[str, ...]:
-    return (task["id"], tables.task_state(task), task["node"] or "", tables.task_note(task))
+    row = (task["id"], tables.task_state(task), task["node"] or "", tables.task_note(task))
+    return tuple(map(harmless, row))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Any:

@@ -15,6 +15,7 @@ from cube.cli import connection, tables
 from cube.cli.exits import ExitCode, Failure
 from cube.cli.printing import on_terminal, output_option, print_json, print_table
 from cube.cli.quantities import DURATION
+from cube.cli.text import say
 from cube.cli.trying import plan_option, show_plan
 from cube.cli.waiting import end, wait_until_up
 
@@ -146,9 +147,9 @@ def _change(
         before = [task for task in client.tasks() if task["job"] == job]
         answer = change(client)
         if output == "table":
-            click.echo(answer["text"])
+            say(answer["text"])
             for line in _lines(answer):
-                click.echo(line)
+                say(line)
         verdict = None
         if on_terminal() if wait is None else wait:
             verdict = wait_until_up(client, job, before, timeout)

@@ -13,6 +13,7 @@ from cube.cli import connection, tables
 from cube.cli.exits import warn
 from cube.cli.files import failure_of_options, is_spread, read_file, tell_warnings
 from cube.cli.printing import on_terminal, output_option, print_json, print_table
+from cube.cli.text import say
 from cube.cli.waiting import end, wait_until_up
 
 if TYPE_CHECKING:
@@ -126,10 +127,10 @@ def _submit(client: Client, job: JobSpec, again: bool) -> SubmitView:
 
 
 def _show_answer(answer: SubmitView) -> None:
-    click.echo(answer["text"])
+    say(answer["text"])
     if answer["status"] != "unchanged":
         for line in tables.change_lines(answer["fields"], answer["changes"]):
-            click.echo(line)
+            say(line)
 
 
 def _as_json(client: Client, answer: SubmitView) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from cube.cli import connection
 from cube.cli.exits import ExitCode, Failure
 from cube.cli.hosting import cluster_failure
 from cube.cli.printing import output_option, print_json
+from cube.cli.text import say
 from cube.state_dir import StateDir, StateDirError
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def backup(file: Path, state_dir: Path, output: str) -> None:
     if output == "json":
         print_json({"file": str(file), **asdict(made)})
     else:
-        click.echo(f"{file}: {_holds(made.store)}, {', '.join(made.files[1:]) or 'no keys'}")
-        click.echo("it holds secrets: whoever can read it can rule the cluster")
+        say(f"{file}: {_holds(made.store)}, {', '.join(made.files[1:]) or 'no keys'}")
+        say("it holds secrets: whoever can read it can rule the cluster")
 
 
 @store.command()
@@ -70,9 +71,9 @@ def restore(file: Path, state_dir: Path, output: str) -> None:
     if output == "json":
         print_json({"state_dir": str(state_dir), "aside": aside, **asdict(done.backup)})
         return
-    click.echo(f"restored as of {done.backup.taken}: {_holds(done.backup.store)}")
+    say(f"restored as of {done.backup.taken}: {_holds(done.backup.store)}")
     if aside is not None:
-        click.echo(f"what was there is in {aside}")
+        say(f"what was there is in {aside}")
 
 
 @store.command()
@@ -94,7 +95,7 @@ def check(file: Path | None, state_dir: Path, output: str) -> None:
     if output == "json":
         print_json({"file": str(path), "whole": True, **asdict(found)})
     else:
-        click.echo(f"{path} is whole: {_holds(found)}")
+        say(f"{path} is whole: {_holds(found)}")
 
 
 def _holds(found: Checked) -> str:

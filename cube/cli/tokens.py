@@ -10,6 +10,7 @@ from cube.cli import connection, tables, trusting
 from cube.cli.exits import note
 from cube.cli.printing import output_option, print_json, print_table
 from cube.cli.quantities import DURATION
+from cube.cli.text import say
 
 JOIN_SECONDS = 86_400.0
 name_argument = click.argument("name", metavar="NAME")
@@ -55,7 +56,7 @@ def create(
         print_json(made)
         return
     note(f"{made['text']}; it is not shown again:")
-    click.echo(made["token"])
+    say(made["token"])
     if join:
         note(f"On the machine: cube worker --join {client.address} --token TOKEN")
     else:
@@ -91,4 +92,4 @@ def rm(name: str, state_dir: Path, output: str) -> None:
     if output == "json":
         print_json(answer)
     else:
-        click.echo(answer["text"])
+        say(answer["text"])

@@ -13,6 +13,7 @@ import click
 from cube.cli import tables
 from cube.cli.exits import ExitCode, Failure, note
 from cube.cli.progress import Progress
+from cube.cli.text import say
 from cube.cli.verdict import Judge, Verdict, is_done
 
 if TYPE_CHECKING:
@@ -68,5 +69,5 @@ def end(verdict: Verdict | None, output: str) -> int:
     if verdict.code != ExitCode.OK:
         raise Failure(verdict.text, remedy=verdict.remedy, code=verdict.code)
     if output == "table":
-        click.echo(verdict.text)
+        say(verdict.text)
     return ExitCode.OK

@@ -19,6 +19,7 @@ from cube.cli.hosting import (
     read_gpus,
 )
 from cube.cli.quantities import RESERVED
+from cube.cli.text import say
 from cube.logs import LogFormat, logging_to
 from cube.state_dir import default_worker_dir
 
@@ -153,10 +154,10 @@ def uninstall(purge: bool) -> None:
     )
     if purge:
         remains.remove()
-        click.echo(f"removed, with all that the cluster had here; forget it: {remains.forget}")
+        say(f"removed, with all that the cluster had here; forget it: {remains.forget}")
     else:
-        click.echo(f"removed; there remain {remains.shown()}")
-        click.echo("cube worker install takes them up again; --purge would have removed them")
+        say(f"removed; there remain {remains.shown()}")
+        say("cube worker install takes them up again; --purge would have removed them")
 
 
 def _place(**chosen: Any) -> WorkerPlace:
