@@ -292,6 +292,19 @@ NAMED = [
         ),
         by_seeds("stores", 2),
     ),
+    Named(
+        "round-put-off",
+        "What was put off while the store did not work is never begun.",
+        (
+            Patch(
+                "cube.manager",
+                "                self._rounds.begin(may_ask=not self._store_down)\n",
+                "                if not self._store_down:\n"
+                "                    self._rounds.begin(may_ask=True)\n",
+            ),
+        ),
+        by_seeds("queued", 11),
+    ),
     # --- failures of tasks ---
     Named(
         "endless-restarts",
