@@ -78,7 +78,10 @@ def test_a_table_goes_to_polars_and_parquet(tmp_path):
 def test_a_table_goes_to_pandas():
     pytest.importorskip("pandas")
     frame = MIXED.to_pandas()
-    assert frame["count"].tolist()[0] == 3
+    assert frame.dtypes.astype(str).to_dict() == {
+        "name": "string", "count": "Int64", "seconds": "float64"
+    }  # fmt: skip
+    assert frame.loc[0].tolist() == ["a", 3, 0.5]
     assert frame.isna().loc[1].all()
 
 
