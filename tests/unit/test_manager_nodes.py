@@ -220,6 +220,16 @@ def test_removal_of_a_container_says_nothing_of_a_later_one_of_its_name() -> Non
     assert assign.keep == ((STRAY.uid, 1),)
 
 
+def test_node_that_a_task_has_left_is_told_so_once() -> None:
+    d = Driver(nodes=1, options=ManagerOptions(kept_per_node=0))
+    d.answer(d.submit(replace(WEB, kind=Kind.BATCH)), 0)
+    d.report("node-1", running(d.task()))
+    d.report("node-1", ended(d.task()))
+    told = d.heard["node-1"]
+    (assign,) = assigns(d.report("node-1")).values()
+    assert (assign.generation, assign.tasks) == (told, ())
+
+
 def disk(used: int) -> MachineUse:
     return MachineUse(100, 2000, 500, 2000, used, 100)
 
