@@ -165,7 +165,10 @@ def test_a_container_removed_from_outside(bench: Bench, docker_api: APIClient) -
 def test_out_of_memory_is_named(bench: Bench) -> None:
     bench.run(shell("x=aaaaaaaa; while :; do x=$x$x; done", memory_limit_mib=8))
     exited = bench.next(Exited)
-    assert (exited.exit_code, exited.reason) == (137, "exited 137 (out of memory)")
+    assert exited.exit_code == 137
+    # The engine itself loses its word of it now and then: it is not told once the cgroup is gone.
+    perhaps = "killed by SIGKILL (perhaps for its memory limit of 8 MiB)"
+    assert exited.reason in ("exited 137 (out of memory)", perhaps)
 
 
 def test_the_stop_signal_and_grace_are_used(bench: Bench) -> None:

@@ -84,4 +84,4 @@ def test_a_kill_without_that_word(killed: tuple[Hearing, dict]) -> None:
     (late,) = hearing.later
     late()
     (exited,) = hearing.told
-    assert exited.reason == "killed by SIGKILL"
+    assert exited.reason == "killed by SIGKILL (perhaps for its memory limit of 16 MiB)"

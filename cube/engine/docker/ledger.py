@@ -24,7 +24,6 @@ from cube.engine.docker.pins import image_of
 from cube.engine.docker.purge import remove_container
 from cube.messages import Exited, Found, Health, Kill, Listed, NodeInfo, RunKey, Started
 
-SIGKILLED = 137
 OOM_SECONDS = 0.5  # by so much may the engine's word of why come after that of the end
 
 
@@ -131,7 +130,7 @@ class Ledger:
         self._starved.add(key)
         container = look.inspect(self._api, container_id)
         if container is not None and look.status(container) in look.ENDED:
-            self._died(key, container_id, SIGKILLED)
+            self._died(key, container_id, look.SIGKILLED)
 
     def _died(self, key: RunKey, container_id: str, code: int, *, waited: bool = False) -> None:
         known = self._running.get(key)
@@ -154,8 +153,7 @@ class Ledger:
         """Was it killed, by somebody else, where memory is limited, and nobody has said why?"""
         if key in self._kills or key in self._starved or look.starved(container):
             return False
-        killed = container["State"]["ExitCode"] == SIGKILLED
-        return killed and look.has_memory_limit(container)
+        return look.was_killed(container)
 
     def _exited(
         self, key: RunKey, container: look.Inspected, *, engine_restarted: bool = False
@@ -166,6 +164,7 @@ class Ledger:
             self._boot,
             engine_restarted=engine_restarted,
             out_of_memory=key in self._starved or look.starved(container),
+            unexplained=key not in self._kills,
         )
 
     def tell_all(self, *, restarted: bool = False) -> None:

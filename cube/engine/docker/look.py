@@ -32,6 +32,7 @@ from cube.task import HostPort
 
 ENDED = ("exited", "dead")
 RUNNING = ("running", "paused", "restarting")
+SIGKILLED = 137
 
 Inspected = dict[str, Any]  # what GET /containers/ID/json answers
 
@@ -128,6 +129,7 @@ def exited(
     *,
     engine_restarted: bool = False,
     out_of_memory: bool = False,
+    unexplained: bool = False,
 ) -> Exited:
     """How an ended container ended.
 
@@ -137,6 +139,8 @@ def exited(
         boot: the machine's boot id; another one on the label means interrupted.
         engine_restarted: the engine was restarted while it ran.
         out_of_memory: it was killed for its memory.
+        unexplained: nobody is known to have killed it. Engines now and then lose the word that
+            a container was killed for its memory, when its control group is gone before it.
     """
     state = container["State"]
     code = int(state["ExitCode"])
@@ -145,7 +149,10 @@ def exited(
         return Exited(key, code, "the host restarted", interrupted=True)
     if engine_restarted:
         return Exited(key, code, "the Docker engine restarted", interrupted=True)
-    return Exited(key, code, exit_reason(code, out_of_memory=out_of_memory))
+    reason = exit_reason(code, out_of_memory=out_of_memory)
+    if unexplained and not out_of_memory and was_killed(container):
+        reason += f" (perhaps for its memory limit of {_memory_limit(container) // 2**20} MiB)"
+    return Exited(key, code, reason)
 
 
 def starved(container: Inspected) -> bool:
@@ -153,9 +160,14 @@ def starved(container: Inspected) -> bool:
     return bool(container["State"].get("OOMKilled"))
 
 
-def has_memory_limit(container: Inspected) -> bool:
-    """May it be killed for its memory alone?"""
-    return bool(container["HostConfig"].get("Memory"))
+def was_killed(container: Inspected) -> bool:
+    """Did it end by SIGKILL where its memory is limited, so that this may have been why?"""
+    return container["State"]["ExitCode"] == SIGKILLED and _memory_limit(container) > 0
+
+
+def _memory_limit(container: Inspected) -> int:
+    """In bytes; 0: none."""
+    return int(container["HostConfig"].get("Memory") or 0)
 
 
 def found(
