@@ -1,8 +1,9 @@
 """Backups: everything that makes a manager this manager, in one archive, and back again.
 
-An archive holds the store, the token and the authority's keys: whoever has it has the cluster. It
-is a compressed tar file with `manifest.json` in front. What runs is not in it, nor what engines
-keep: workers and their containers are found again by the restored manager.
+An archive holds the store, the token, the authority's keys and the credentials of registries:
+whoever has it has the cluster. It is a compressed tar file with `manifest.json` in front. What runs
+is not in it, nor what engines keep: workers and their containers are found again by the restored
+manager.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cube import __version__
-from cube.state_dir import IDENTITY, StateDir
+from cube.state_dir import BESIDE, StateDir
 from cube.store import Checked, FileLock, check, copy, opened
 
 KIND = "cube-backup"
@@ -72,11 +73,11 @@ def back_up(state: StateDir, archive: Path, now: float) -> Backup:
     with _explained(archive), _beside(archive) as room:
         with opened(state.store_path) as store:
             _copy(store, room / STORE, archive)
-        for name in IDENTITY:
+        for name in BESIDE:
             if (state.path / name).exists():
                 shutil.copyfile(state.path / name, room / name)
         found = check(room / STORE)
-        names = [STORE, *(name for name in IDENTITY if (room / name).exists())]
+        names = [STORE, *(name for name in BESIDE if (room / name).exists())]
         taken = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
         manifest = {
             "kind": KIND,
@@ -110,7 +111,7 @@ def restore(state: StateDir, archive: Path, now: float) -> Restored:
             with _beside(state.store_path) as room:
                 found = _unpack(archive, room)
                 aside = _put_aside(state, now)
-                for name in (*IDENTITY, STORE):
+                for name in (*BESIDE, STORE):
                     if (room / name).exists():
                         (room / name).replace(state.path / name)
                     else:
@@ -198,7 +199,7 @@ def _manifest(tar: tarfile.TarFile, archive: Path) -> dict[str, Any]:
             f"It was made by Cube {manifest.get('cube')}: use that."
         )
     names = set(manifest["files"])
-    if STORE not in names or not names <= {STORE, *IDENTITY}:
+    if STORE not in names or not names <= {STORE, *BESIDE}:
         raise BackupError(f"{archive} holds other files than a backup does.\nUse another.")
     return manifest
 
@@ -207,7 +208,7 @@ def _put_aside(state: StateDir, now: float) -> Path | None:
     """Give what is there a second name in a directory of its own; None: there is nothing."""
     store = state.store_path
     beside = [store.with_name(store.name + end) for end in ("-wal", "-shm")]
-    present = [f for f in (store, *beside, *(state.path / n for n in IDENTITY)) if f.exists()]
+    present = [f for f in (store, *beside, *(state.path / n for n in BESIDE)) if f.exists()]
     if not present:
         return None
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S")

@@ -29,6 +29,7 @@ from cube.manager import Manager, ManagerOptions
 from cube.messages import MANAGER, SCHEDULER, NodeInfo, Stop, engine_name, worker_name
 from cube.policies import PolicyError, make_policy
 from cube.record import Recorder, RecordingError
+from cube.registries import Registries, UsesCredentials
 from cube.scheduler import Scheduler
 from cube.serving import Listen, ServerThread
 from cube.serving.streams import Bell
@@ -69,6 +70,7 @@ class Cluster:
         self.id = ""
         self.revision = 0  # what was the newest before this start
         self._engines: dict[str, Engine] = {}
+        self._registries = Registries(self.state.registries_path)
         self._open = ExitStack()
         self._is_up = False
 
@@ -160,7 +162,7 @@ class Cluster:
         self._start_cores(store)
         bell = Bell()
         self.world.on_saved(bell.ring)
-        self.backend = Backend(self.world, store, self._engines or None, bell)
+        self.backend = Backend(self.world, store, self._engines or None, bell, self._registries)
         self.token = self.state.make_token()
         server = ServerThread(make_app(self.backend, self.token), bound)
         server.start()
@@ -191,6 +193,8 @@ class Cluster:
             docker_url=options.docker_url,
             gpus=options.gpus,
         )
+        if isinstance(engine, UsesCredentials):
+            engine.use_credentials(self._registries.find)
         return engine
 
     def _start_cores(self, store: SqliteStore) -> None:

@@ -1,12 +1,13 @@
 """The state directory: where a cluster's store, token and address lie.
 
-    DIR/store.sqlite   jobs, tasks, events (see `cube.store`, which also locks it)
-    DIR/token          the bearer token, made at first start, mode 0600
-    DIR/address        where the running manager listens; there only while it runs
-    DIR/engine/        what engines keep
-    DIR/ca.pem         the authority's key and certificate, mode 0600 (see `cube.trust`)
-    DIR/ca.crt         the authority's certificate alone: what users trust
-    DIR/manager.pem    the manager's own
+    DIR/store.sqlite     jobs, tasks, events (see `cube.store`, which also locks it)
+    DIR/token            the bearer token, made at first start, mode 0600
+    DIR/address          where the running manager listens; there only while it runs
+    DIR/engine/          what engines keep
+    DIR/ca.pem           the authority's key and certificate, mode 0600 (see `cube.trust`)
+    DIR/ca.crt           the authority's certificate alone: what users trust
+    DIR/manager.pem      the manager's own
+    DIR/registries.json  credentials of image registries, mode 0600 (see `cube.registries`)
 
 Owns the layout and these small files. Never opens the store.
 """
@@ -20,7 +21,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-IDENTITY = ("token", "ca.pem", "ca.crt", "manager.pem")  # what a manager is known by, if there
+REGISTRIES = "registries.json"
+BESIDE = ("token", "ca.pem", "ca.crt", "manager.pem", REGISTRIES)  # the store: what else is kept
 
 
 class StateDirError(Exception):
@@ -84,6 +86,11 @@ class StateDir:
     def manager_path(self) -> Path:
         """The manager's own key and certificate."""
         return self.path / "manager.pem"
+
+    @property
+    def registries_path(self) -> Path:
+        """Credentials of image registries."""
+        return self.path / REGISTRIES
 
     @property
     def cluster_id(self) -> str:

@@ -3,8 +3,8 @@
 Owns routes, the token and the shape of errors. Decides nothing: it asks the manager, reads the
 store's events and renders `cube.views`. `gate` has the door, `problems` the errors, `admission`
 which jobs are let in, `known` who is, `describing` /openapi.json, `looking`, `changing`,
-`operating`, `tokens`, `joining` and `following` the routes, `machines` what nodes say, which is
-served apart.
+`operating`, `tokens`, `registries`, `joining` and `following` the routes, `machines` what nodes
+say, which is served apart.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cube.api.joining import JOINING_PATHS, Trust, joining_routes
 from cube.api.known import KnownAccess
 from cube.api.looking import looking_routes
 from cube.api.operating import operating_routes
+from cube.api.registries import registry_routes
 from cube.api.tokens import token_routes
 from cube.serving.boundary import ErrorBoundary
 from cube.views import ProblemView
@@ -59,6 +60,7 @@ def make_app(
     for routes in made:
         app.include_router(routes(backend))
     app.include_router(token_routes(backend, trust))
+    app.include_router(registry_routes(backend.registries))
     known = known or KnownAccess(backend)
     if trust is not None:
         app.include_router(joining_routes(backend, known, trust))

@@ -1,4 +1,4 @@
-"""What the API stands on: the manager to ask, the store's events, the engines' output.
+"""What the API stands on: the manager to ask, the store's events, the engines' output, and more.
 
 Owns nothing; it reaches what a cluster has. Its methods may block for a while and are called from
 threads of the server, never from an actor.
@@ -17,6 +17,7 @@ from cube.api.problems import Problem, check_reply, not_answered, not_found
 from cube.engine import CannotExecute, NoSuchRun, TaskIO
 from cube.engine.session import Session, Wish
 from cube.messages import MANAGER, Access, Look, LookAccess, Reply, RunKey, Snapshot
+from cube.registries import Registries
 from cube.remote.line import Refused, Unreachable
 from cube.serving.streams import Bell
 from cube.store import Store
@@ -35,6 +36,7 @@ class Backend:
     store: Store
     engines: Mapping[str, TaskIO] | None  # by node; None: they are simulated, and tasks say nothing
     bell: Bell  # rings when something was saved
+    registries: Registries  # for nodes that pull
 
     def look(self) -> Snapshot:
         """All that the manager knows now.

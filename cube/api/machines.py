@@ -1,4 +1,4 @@
-"""What nodes say to their manager: reports, and requests for a new certificate.
+"""What nodes say to their manager: reports, and requests for what they need to go on.
 
 Served where TLS has demanded a certificate of the cluster. Each request must come from the very
 node in whose name it speaks: that is for `cube.access` to say. Reports go to the manager as they
@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from cube.access import admit_node
@@ -26,9 +26,11 @@ from cube.api.gate import STATUS, bearer
 from cube.api.joining import Trust
 from cube.api.known import KnownAccess
 from cube.api.names import KnownNames
-from cube.api.problems import Problem
+from cube.api.problems import Problem, not_found
+from cube.api.registries import named
 from cube.codec import CodecError, loads_sent
 from cube.messages import MANAGER, Fact, Report, SetAside, worker_name
+from cube.registries import Registries
 from cube.remote.sound import is_sound
 from cube.remote.workers import Workers
 from cube.serving import PEER
@@ -52,12 +54,14 @@ class Machines:
         workers: Workers,
         trust: Trust,
         names: KnownNames,
+        registries: Registries,
     ) -> None:
         self._world = world
         self._names = names
         self._known = known
         self._workers = workers
         self._trust = trust
+        self._registries = registries
 
     def app(self) -> Starlette:
         """The application, to be served with TLS."""
@@ -67,6 +71,7 @@ class Machines:
                 Route(node, self._known_node),
                 Route(f"{node}/reports", self._reports, methods=["POST"]),
                 Route(f"{node}/names", self._reached),
+                Route(f"{node}/registries/{{registry}}", self._credential),
                 Route(f"{node}/certificate", self._certificate, methods=["POST"]),
             ],
             middleware=[Middleware(ErrorBoundary), Middleware(Door, limit=MAX_REPORT_BYTES)],
@@ -101,6 +106,16 @@ class Machines:
         if not told:
             return Response(status_code=204)
         return Response(told, media_type="application/json")
+
+    async def _credential(self, request: Request) -> Response:
+        """A node pulls from a registry, and asks how to log in there."""
+        await self._admitted(request)
+        name = named(request.path_params["registry"])
+        found = (await run_in_threadpool(self._registries.all)).get(name)
+        if found is None:
+            raise not_found(f"credential for the registry {name}")
+        told = {"user": found.user, "password": found.password}
+        return JSONResponse(told, headers={"Cache-Control": "no-store"})
 
     async def _certificate(self, request: Request) -> Response:
         """A node asks for a certificate that lasts longer; its key stays."""

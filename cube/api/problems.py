@@ -18,6 +18,7 @@ from cube.codec import CodecError
 from cube.engine import NoSuchRun
 from cube.messages import Reply
 from cube.policies import PolicyError, policy_names
+from cube.registries import RegistriesError
 from cube.serving.door import sendable
 from cube.store import StoreError
 from cube.views import ProblemView
@@ -100,6 +101,9 @@ def as_problem(error: Exception) -> Problem:
             )
         case StoreError():
             return Problem(503, f"The store does not work: {error}", _REPLIES["unavailable"][1])
+        case RegistriesError():
+            what, _, remedy = str(error).partition("\n")
+            return Problem(503, what, remedy)
         case PolicyError():
             known = ", ".join(policy_names())
             return Problem(422, str(error), f"Name one of {known}; or package.module:name.", USAGE)
@@ -135,6 +139,7 @@ _EXPECTED: tuple[type[Exception], ...] = (
     NoAnswer,
     StoreError,
     PolicyError,
+    RegistriesError,
     CodecError,
     NoSuchRun,
     RequestValidationError,

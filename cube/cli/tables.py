@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PolicyPlan,
         PortView,
         RecoveryView,
+        RegistryView,
         ServiceChange,
         ServiceView,
         SizeView,
@@ -39,6 +40,7 @@ _Resource = Literal["cpu_milli", "memory_mib", "disk_mib"]
 JOB_COLUMNS: Final = ("job", "state", "version", "ready", "reason")
 SERVICE_COLUMNS: Final = ("service", "kind", "image", "ready", "cpu", "memory", "ports")
 TOKEN_COLUMNS: Final = ("name", "may", "created", "expires")
+REGISTRY_COLUMNS: Final = ("registry", "user")
 ENDPOINT_COLUMNS: Final = ("service", "ready", "address", "port", "task", "node", "health")
 TASK_COLUMNS: Final = ("task", "state", "node", "ports", "since", "reason")
 NODE_COLUMNS: Final = ("node", "state", "engine", "tasks", "cpu", "memory", "disk", "gpu", "note")
@@ -193,6 +195,11 @@ def node_rows(nodes: Iterable[NodeView]) -> Rows:
         )
         for n in nodes
     ]
+
+
+def registry_rows(registries: Iterable[RegistryView]) -> Rows:
+    """One row for each registry."""
+    return [(r["registry"], r["user"]) for r in registries]
 
 
 def token_rows(tokens: Iterable[TokenView]) -> Rows:

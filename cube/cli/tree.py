@@ -22,6 +22,7 @@ from cube.cli import (
     manager,
     operating,
     planning,
+    registries,
     revising,
     running,
     shell,
@@ -102,6 +103,11 @@ cube.add_section(
 )
 cube.add_section("Plan", planning.plan, trying.snapshot, files.validate, files.schema)
 cube.add_section(
-    "Look after the cluster", operating.node, tokens.token, changing.recover, storing.store
+    "Look after the cluster",
+    operating.node,
+    tokens.token,
+    registries.registry,
+    changing.recover,
+    storing.store,
 )
 cube.add_section("The command itself", shell.completion, shell.version)

@@ -31,6 +31,7 @@ from cube.views import (
     PlanView,
     RecoverView,
     RecoveryView,
+    RegistryView,
     SubmitView,
     TaskView,
     TokenView,
@@ -213,6 +214,19 @@ class Client(Connection):
     def remove_token(self, name: str) -> AnswerView:
         """Let nobody in by that token any more."""
         return cast(AnswerView, self.send("DELETE", f"/v1/tokens/{_path(name)}", None))
+
+    def registries(self) -> list[RegistryView]:
+        """The image registries for which nodes have a credential, by name."""
+        return cast(list[RegistryView], self.get("/v1/registries"))
+
+    def log_in(self, registry: str, user: str, password: str) -> AnswerView:
+        """Have nodes use this credential whenever they pull from `registry`."""
+        body = {"user": user, "password": password}
+        return cast(AnswerView, self.send("PUT", f"/v1/registries/{_path(registry)}", body))
+
+    def log_out(self, registry: str) -> AnswerView:
+        """Have nodes forget the credential for `registry`."""
+        return cast(AnswerView, self.send("DELETE", f"/v1/registries/{_path(registry)}", None))
 
     def _say_of(
         self, node: str, what: str, body: dict[str, Any], request: str | None

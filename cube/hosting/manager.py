@@ -28,6 +28,7 @@ from cube.manager import Manager, ManagerOptions
 from cube.messages import MANAGER, SCHEDULER, CreateToken
 from cube.policies import make_policy
 from cube.record import Recorder
+from cube.registries import Registries
 from cube.remote.workers import Workers
 from cube.scheduler import Scheduler
 from cube.serving import Listen, ServerThread
@@ -144,11 +145,13 @@ class ManagerHost:
         self.world.on_saved(bell.ring)
         workers = Workers(self.world, self.cluster, to_workers)
         closing.callback(workers.close)
-        self.backend = Backend(self.world, store, workers, bell)
+        registries = Registries(self.state.registries_path)
+        self.backend = Backend(self.world, store, workers, bell, registries)
         access = KnownAccess(self.backend, lambda word: workers.keep_only(word.node_keys))
         trust = Trust(self.cluster, self._authority, nodes.getsockname()[1])
+        reached = KnownNames(self.backend.look)
         machines = ServerThread(
-            Machines(self.world, access, workers, trust, KnownNames(self.backend.look)).app(),
+            Machines(self.world, access, workers, trust, reached, registries).app(),
             nodes,
             to_machines,
             idle_seconds=IDLE_SECONDS,

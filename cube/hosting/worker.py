@@ -6,6 +6,7 @@ stops, and is adopted when it starts again.
 
 from __future__ import annotations
 
+import json
 import logging
 import ssl
 import time
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from cube.codec import dumps
 from cube.engine import Emit, Engine, make_engine
@@ -26,7 +29,9 @@ from cube.hosting.renewing import Renewing, reload
 from cube.hosting.worker_dir import EngineKind, WorkerDir
 from cube.messages import MANAGER, NodeInfo, Report, engine_name, worker_name
 from cube.naming import Names, OffersNames, Responder
+from cube.registries import Credential, Unavailable, UsesCredentials
 from cube.remote import Courier, Line
+from cube.remote.line import Refused, Unreachable
 from cube.serving import Listen, ServerThread
 from cube.serving.listening import host_port, is_loopback
 from cube.serving.streams import Bell
@@ -238,7 +243,25 @@ class WorkerHost:
         )
         if isinstance(engine, OffersNames):
             engine.offer_names(self._responder)
+        if isinstance(engine, UsesCredentials):
+            engine.use_credentials(self._credential)
         return engine
+
+    def _credential(self, registry: str) -> Credential | None:
+        """The manager's credential for a registry, if it has one.
+
+        Raises:
+            Unavailable: it cannot be asked.
+        """
+        path = f"/v1/nodes/{self.node}/registries/{quote(registry, safe='')}"
+        with closing(self._line(self._contexts[1])) as line:
+            try:
+                told = json.loads(line.call("GET", path))
+                return Credential(told["user"], told["password"])
+            except (Unreachable, Refused, ValueError, KeyError, TypeError) as error:
+                if isinstance(error, Refused) and error.status == HTTPStatus.NOT_FOUND:
+                    return None
+                raise Unavailable(f"the manager cannot be asked: {error}") from error
 
 
 class _Reporting:

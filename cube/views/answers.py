@@ -125,6 +125,13 @@ class NewTokenView(TypedDict):
     token: str  # the secret: told once
 
 
+class RegistryView(TypedDict):
+    """A registry for which nodes have a credential, without its password."""
+
+    registry: str
+    user: str
+
+
 class LeftView(TypedDict):
     """An unknown container that was not adopted."""
 

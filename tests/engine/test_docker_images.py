@@ -14,7 +14,13 @@ from docker.api.client import APIClient
 from engine_bench import IMAGE, Bench, forever, key_of
 from image_registry import Registry
 
+from cube.client import Client
+from cube.cluster import Cluster, ClusterOptions
 from cube.messages import Exited, Progress, Started
+from cube.registries import Credential, Unavailable
+from cube.spec import JobSpec, TaskSpec
+from tests.hosting.hosts import cluster as several_hosts
+from tests.waiting import wait
 
 pytestmark = pytest.mark.docker
 
@@ -133,6 +139,43 @@ def test_who_logs_in_later_may_pull(
         registry.close()
 
 
+def test_the_clusters_credential_comes_before_the_nodes_own(
+    bench: Bench, docker_api: APIClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(busybox_tar(), login="user:s3cret")
+    known: dict[str, Credential] = {}
+    bench.engine.use_credentials(known.get)
+    try:
+        image = registry.image("known:1")
+        wrong = base64.b64encode(b"user:wrong").decode()
+        configure(tmp_path, monkeypatch, auths={registry.host: {"auth": wrong}})
+        exited = failed_start(bench, image)
+        assert ("cube registry login" in exited.reason, exited.retry) == (True, False)
+        known[registry.host] = Credential("user", "s3cret")
+        bench.run(forever(image=image), key_of(restart=1))
+        bench.next(Started)
+        bench.engine.purge()
+        docker_api.remove_image(image, force=True)
+    finally:
+        registry.close()
+
+
+def test_a_pull_that_may_have_lacked_a_credential_is_tried_again(bench: Bench) -> None:
+    """The manager is away: that a registry refuses is not its last word."""
+
+    def find(registry: str) -> Credential | None:
+        raise Unavailable("the manager cannot be asked: nobody answers")
+
+    registry = Registry(busybox_tar(), login="user:s3cret")
+    bench.engine.use_credentials(find)
+    try:
+        exited = failed_start(bench, registry.image("known:1"))
+        assert exited.reason.endswith("is not known: the manager cannot be asked: nobody answers")
+        assert exited.retry
+    finally:
+        registry.close()
+
+
 @pytest.mark.filterwarnings("ignore:docker-credential-nonesuch")
 def test_a_credential_helper_that_is_missing(
     bench: Bench, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -172,3 +215,28 @@ def test_an_image_of_no_registry_is_what_the_node_has_of_it(bench: Bench) -> Non
     assert started.image.startswith("sha256:")
     other = bench.run(forever(), key_of("shop/web/2"), image="sha256:" + "0" * 64)
     assert bench.next(Started, other).image == started.image
+
+
+def test_who_logs_in_at_the_manager_has_its_nodes_pull(
+    docker_api: APIClient, tmp_path: Path
+) -> None:
+    registry = Registry(busybox_tar(), login="ci:s3cret")
+    image = registry.image("known:1")
+    job = JobSpec("private", (TaskSpec("web", image, command=("sleep", "1000")),))
+
+    def runs(client: Client) -> None:
+        client.log_in(registry.host, "ci", "s3cret")
+        client.submit(job)
+        wait(client, lambda: client.task("private/web/1")["state"] == "running")
+
+    try:
+        with several_hosts(tmp_path / "several", "one", engine="docker") as (_, client):
+            runs(client)
+        docker_api.remove_image(image, force=True)
+        with Cluster(ClusterOptions(tmp_path / "alone")) as alone:
+            with Client(alone.url, alone.token) as client:
+                runs(client)
+            alone.stop(rm=True)
+        docker_api.remove_image(image, force=True)
+    finally:
+        registry.close()

@@ -33,7 +33,7 @@ PATIENCE = 20.0  # seconds; a bound, never waited for
 MOST = 1 << 20  # bytes of an answer that are looked at
 VALUES = {  # of path parameters, where something is there
     "job": JOB, "name": JOB, "service": "web", "index": "1", "node": NODE, "uid": f"{JOB}/web/1@1",
-    "number": "0" * 32,
+    "number": "0" * 32, "registry": "registry.example:5000",
 }  # fmt: skip
 
 

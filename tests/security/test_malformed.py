@@ -170,6 +170,7 @@ BODIES: dict[str, Any] = {
     "/v1/nodes/{name}/labels": {"request": "r", "add": {"zone": "a"}, "drop": ["x"]},
     "/v1/nodes/{name}/lost": {"request": "r"},
     "/v1/tokens": {"name": "t", "scope": "read", "seconds": 5.0},
+    "/v1/registries/{registry}": {"user": "ann", "password": "secret"},
     "/v1/join": {"node": "new", "request": "PEM", "secret": "s", "ask": True},
     "/v1/tasks/{job}/{service}/{index}/exec": {"command": ["true"], "tty": False, "rows": 9,
                                                "columns": 9},
@@ -217,14 +218,14 @@ def test_malformed_jobs(here: Site, tmp_path, caplog) -> None:
 @pytest.mark.parametrize("path", BODIES)
 def test_malformed_requests(here: Site, guest: Door, tmp_path, caplog, path: str) -> None:
     users = here.doors["users"]
-    (way,) = [w for w in here.ways("users") if (w.method, w.path) == ("POST", path)]
+    (way,) = [w for w in here.ways("users") if w.path == path and w.method in ("POST", "PUT")]
     name = GUEST if path.startswith("/v1/nodes") else JOB
 
     @settings(some, max_examples=20)
     @given(junk.damaged(BODIES[path]) | junk.values)
     @example(BODIES[path])
     def ask(document: Any) -> None:
-        answer = users.ask("POST", way.at(name=name), fresh(document))
+        answer = users.ask(way.method, way.at(name=name), fresh(document))
         assert answer.status < 500, answer
 
     with standing(here, tmp_path, caplog):

@@ -26,6 +26,7 @@ VALUES = {
     "DATABASE_URL": "postgres://user:sweep-four-in-a-url@db/shop",
 }
 WRONG = "sweep-five-of-a-stranger"
+REGISTRY = "sweep-six-of-a-registry"
 FILE = """\
 services:
   web:
@@ -54,11 +55,11 @@ class Sweep:
     said: list[tuple[str, str]] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
 
-    def run(self, *words: str | Path, **environment: str) -> str:
+    def run(self, *words: str | Path, given: str = "", **environment: str) -> str:
         """A command of a user, whatever becomes of it."""
         every = {"CUBE_STATE_DIR": str(self.here.manager.state.path), **environment}
         told = [str(word) for word in words]
-        done = CliRunner().invoke(cube, told, env=every, standalone_mode=False)
+        done = CliRunner().invoke(cube, told, input=given, env=every, standalone_mode=False)
         error = "" if done.exception is None else repr(done.exception)
         self.hear(" ".join(told), done.stdout + done.stderr + error)
         return done.stdout
@@ -79,9 +80,14 @@ def test_secrets_are_said_nowhere(tmp_path, caplog) -> None:
         site(tmp_path, record=tmp_path / "record") as here,
     ):
         sweep = Sweep(here, caplog, tmp_path)
-        sweep.secrets |= {VALUES[n] for n in list(VALUES)[:3]} | {"sweep-four-in-a-url", WRONG}
+        sweep.secrets |= {VALUES[n] for n in list(VALUES)[:3]} | {
+            "sweep-four-in-a-url",
+            WRONG,
+            REGISTRY,
+        }
         sweep.secrets |= credentials(here)
         tokens(sweep)
+        registries(sweep)
         a_job_s_life(sweep)
         mistakes(sweep)
         looks(sweep)
@@ -124,6 +130,21 @@ def tokens(sweep: Sweep) -> None:
     sweep.run("doctor", "--join", sweep.here.manager.url, "--token", sweep.here.manager.first_join)
     sweep.run("nodes", CUBE_ADDR=sweep.here.manager.url, CUBE_TOKEN=WRONG,
               CUBE_CA=str(sweep.here.manager.state.certificate_path))  # fmt: skip
+
+
+def registries(sweep: Sweep) -> None:
+    """Told to nodes alone."""
+    login = ("registry", "login", "registry.example", "-u", "ci", "--password-stdin")
+    sweep.run(*login, given=f"{REGISTRY}\n")
+    sweep.run(*login, "-o", "json", given=REGISTRY)
+    sweep.run("registry", "ls")
+    sweep.run("registry", "ls", "-o", "json")
+    users = sweep.here.doors["users"]
+    for body in ({"user": "ci\n", "password": REGISTRY}, {"user": "ci", "password": [REGISTRY]},
+                 {"user": "ci", "password": REGISTRY * 1000}, REGISTRY):  # fmt: skip
+        answer = users.ask("PUT", "/v1/registries/registry.example", json.dumps(body).encode())
+        assert answer.status == 422, answer
+        sweep.hear("answer to a login", answer.body.decode())
 
 
 def a_job_s_life(sweep: Sweep) -> None:
@@ -221,7 +242,10 @@ def kept_where_they_must_be(sweep: Sweep) -> None:
                 holding.add(path.name)
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert holding <= {
-        "record", "store.sqlite", "store.sqlite-wal", "token", "ca.pem", "manager.pem", "node.pem"
+        "record", "store.sqlite", "store.sqlite-wal", "token", "ca.pem", "manager.pem", "node.pem",
+        "registries.json",
     }  # fmt: skip
-    assert {"record", "store.sqlite", "token", "ca.pem", "manager.pem", "node.pem"} <= holding
+    assert holding >= {
+        "record", "store.sqlite", "token", "ca.pem", "manager.pem", "node.pem", "registries.json"
+    }  # fmt: skip
     assert stat.S_IMODE((sweep.path / "backup.tar.gz").stat().st_mode) == 0o600

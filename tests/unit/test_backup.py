@@ -19,6 +19,7 @@ import pytest
 
 from cube.backup import MANIFEST, BackupError, back_up, is_archive, look_into, restore
 from cube.cli import main
+from cube.registries import Credential, Registries
 from cube.spec import TaskSpec
 from cube.state_dir import StateDir
 from cube.store import SqliteStore, StoreError, StoreLocked, check
@@ -76,12 +77,14 @@ def test_a_backup_is_made_while_the_manager_writes_and_is_for_its_owner_only(tmp
 
 def test_a_manager_moves_to_another_directory_with_its_identity(tmp_path):
     old, archive = a_state(tmp_path / "old"), tmp_path / "b.tar.gz"
+    Registries(old.registries_path).put("registry.example", Credential("ci", "s3cret"))
     back_up(old, archive, NOW)
     new = StateDir(tmp_path / "elsewhere" / "new")
     done = restore(new, archive, NOW)
     assert done.aside is None
     assert new.token() == old.token()
     assert new.authority_path.read_text() == old.authority_path.read_text()
+    assert Registries(new.registries_path).find("registry.example") == Credential("ci", "s3cret")
     files = [f for f in new.path.iterdir() if f.suffix != ".lock"]
     assert {S_IMODE(f.stat().st_mode) for f in files} == {0o600}
     with closing(SqliteStore(new.store_path)) as store:

@@ -66,6 +66,7 @@ from cube.messages import (
     RunKey,
 )
 from cube.naming import NameService
+from cube.registries import Find
 from cube.task import TaskName
 
 log = logging.getLogger(__name__)
@@ -179,6 +180,10 @@ class DockerEngine:
         if self._is_local:
             self._starter.names = names
             self._submit(Pool.ALONE, self._starter.settle_names)
+
+    def use_credentials(self, find: Find) -> None:
+        """See `cube.registries.UsesCredentials`."""
+        self._pulls.find_credential = find
 
     def purge(self) -> None:
         """Remove this node's containers, and the cluster's unused networks and volumes."""

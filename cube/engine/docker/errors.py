@@ -132,8 +132,8 @@ def pull_failure(image: str, text: str, status: int | None = None) -> Failure:
         return Failure(f"the registry of {image} allows no more pulls for now: {text}")
     if not ambiguous and (status in (401, 403) or any(word in low for word in _REFUSED)):
         return Failure(
-            f"the registry refuses image {image}: log in on this node (docker login) or check "
-            f"that it may be pulled ({text})",
+            f"the registry refuses image {image}: log in for all nodes (cube registry login) or on "
+            f"this one (docker login), or check that it may be pulled ({text})",
             retry=False,  # another node may have been given what this one lacks
         )
     if ambiguous or any(word in low for word in _NOWHERE):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from docker.api.client import APIClient
+from docker.auth import resolve_repository_name
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from cube.engine.capacity import MIB
@@ -28,6 +29,7 @@ from cube.engine.docker.errors import (
     unreachable_reason,
 )
 from cube.engine.docker.pulled import PulledImages
+from cube.registries import Credential, Find, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Pulls:
         self._queue: deque[str] = deque()
         self._closed = False
         self._threads: list[threading.Thread] = []
+        self.find_credential: Find = lambda registry: None
 
     def request(self, image: str, progress: OnProgress, done: OnDone) -> None:
         """Pull `image`, or join the pull that is under way; `done` gets None on success."""
@@ -116,11 +119,26 @@ class Pulls:
             return None if self._closed else self._queue.popleft()
 
     def _pull(self, image: str) -> Failure | None:
+        """Pull with the cluster's credential, or else with what this node's Docker config has."""
         self._tell(image, f"pulling {image}")
+        login, unknown = None, ""
+        try:
+            login = self.find_credential(resolve_repository_name(image)[0])
+        except Unavailable as error:
+            unknown = f"whether the cluster has a login for it is not known: {error}"
+        failure = self._attempt(image, login)
+        if failure is not None and not failure.retry and unknown:
+            return Failure(f"{failure.reason}; {unknown}")
+        return failure
+
+    def _attempt(self, image: str, login: Credential | None) -> Failure | None:
+        given = {"username": login.user, "password": login.password} if login else None
         try:
             was_here = has_image(self._api, image)
             self._api.reload_config()  # somebody may have logged in since
-            lines: Iterator[dict[str, Any]] = self._api.pull(image, stream=True, decode=True)
+            lines: Iterator[dict[str, Any]] = self._api.pull(
+                image, stream=True, decode=True, auth_config=given
+            )
             failure = self._follow(image, lines)
             if failure is None and not was_here:
                 self._pulled.add(image)
