@@ -257,3 +257,26 @@ def test_a_drain_leaves_no_task_and_never_more_than_one_missing(control, client)
         least = min(control.watch.running(at, tasks) for at in changes)
         assert least >= spec.instances - 1, spec.name
     client.drain(node, on=False)
+
+
+def test_a_job_kept_together_is_on_one_machine_and_leaves_it_as_a_whole(control, client):
+    services = (service("web", 2), service("db"))
+    control.submit(JobSpec("family", services, together=True))
+    control.settle()
+    members = {"family/web/1", "family/web/2", "family/db/1"}
+
+    def homes() -> dict[str, set[str]]:
+        """Who of the family is where."""
+        on = {node: {c.task for c in control.on(node)} & members for node in control.box.nodes}
+        return {node: found for node, found in on.items() if found}
+
+    [(old, found)] = homes().items()
+    assert found == members
+    client.drain(old)
+    control.watch.until(lambda: old not in homes() and sum(map(len, homes().values())) == 3)
+    [(new, found)] = homes().items()
+    assert (new != old, found) == (True, members)
+    client.drain(old, on=False)
+    client.stop("family")
+    del control.wanted["family"]
+    control.settle()
