@@ -6,7 +6,7 @@ sender's own clock and are only ever compared with other times of the same messa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +23,7 @@ from cube.task import (
     Token,
     TokenScope,
 )
+from cube.values import cheap, replace
 
 MANAGER = "manager"
 SCHEDULER = "scheduler"
@@ -121,6 +122,7 @@ class NodeInfo:
     address: str = ""  # HOST:PORT where its worker listens; "": in the manager's own process
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class NodeRow:
     """One row of the fleet, in absolute values."""
@@ -328,6 +330,7 @@ class Reply:
 # --- manager <-> scheduler ---------------------------------------------------------------
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Question:
     """Tasks of one demand in a round, with where instances of their service already are."""
@@ -338,6 +341,7 @@ class Question:
     whole: bool = False  # the demand is that of all of them: one row, which is taken once
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Place:
     """Manager to scheduler: decide these, on this fleet. `base` 0 means `rows` is all of it."""
@@ -369,6 +373,7 @@ class NeedFleet:
 # --- manager <-> worker ------------------------------------------------------------------
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One task that a node should hold; `run` False: stop it and keep it for its report."""
@@ -385,6 +390,7 @@ class Wanted:
     image: str = ""  # what the spec's image stands for, once that is known
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Assign:
     """Manager to worker: all that the node should run. Newest wins; equal numbers are equal.
@@ -410,6 +416,7 @@ class Assign:
         )
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Fact:
     """What a worker saw of one run."""
@@ -436,6 +443,7 @@ class Fact:
     image: str = ""  # what it runs, if its engine has images
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Report:
     """Worker to manager: what the node does run. Whole: all of it; else only what changed."""
@@ -464,6 +472,7 @@ class List:
     """Worker to engine: what is there? Answered by `Listed`."""
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Run:
     """Worker to engine: start this once. Answered by `Started` or `Exited` (failed start)."""
@@ -491,6 +500,7 @@ class Discard:
     key: RunKey
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Started:
     """Engine to worker: it runs."""
@@ -509,6 +519,7 @@ class Progress:
     text: str
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Exited:
     """Engine to worker: it ended, or could not be started (`started` False).

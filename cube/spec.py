@@ -13,6 +13,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Literal
 
+from cube.values import cheap
+
 DEFAULT_CPU_MILLI = 100  # what a task counts for that asks for nothing
 DEFAULT_MEMORY_MIB = 128
 WHOLE_GPU_MILLI = 1000  # thousandths of one device
@@ -256,6 +258,7 @@ class JobSpec:
         return None
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Demand:
     """What placement needs to know of a task. Equal demands share scores and answers."""

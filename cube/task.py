@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple
 
 from cube.spec import JobSpec, TaskSpec
+from cube.values import cheap
 
 
 class State(StrEnum):
@@ -105,6 +106,7 @@ class HostPort(NamedTuple):
     protocol: str
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a filter turned nodes away: how many, and how near the best of them came."""
@@ -116,6 +118,7 @@ class Rejection:
     node: str | None = None  # which one that is
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided for one task, and why. `row` None: it fits nowhere now."""
@@ -133,6 +136,7 @@ class Decision:
     whole: bool = False  # it is about all of its job at once, which is kept together
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Task:
     """One instance of a task spec, as the manager knows it."""
@@ -212,6 +216,7 @@ class JobVersion:
     images: Images = ()
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a user submitted, in its newest version."""
@@ -282,6 +287,7 @@ class Node:
 # --- records that are not tasks, jobs or nodes -------------------------------------------
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Event:
     """One line of history."""
@@ -304,6 +310,7 @@ class Meta:
     value: str
 
 
+@cheap
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What was answered to a request id, so that repeating it changes nothing."""

@@ -7,11 +7,11 @@ rule, and which of it goes on in a new version. Resolves nothing itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from cube.manager.ledger import Ledger
 from cube.spec import JobSpec
 from cube.task import Images, Job, Task
+from cube.values import replace
 
 
 def image_of(ledger: Ledger, task: Task) -> str:

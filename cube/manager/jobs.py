@@ -8,7 +8,6 @@ need no file are in `revising`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from cube.fleet import suits
 from cube.manager.images import carried_over
@@ -17,6 +16,7 @@ from cube.manager.rollout import Rollout, is_ending
 from cube.messages import Remove, Reply, Stop, Submit
 from cube.spec import Demand, JobSpec, TaskSpec
 from cube.task import Answer, Job, JobVersion, State, Task, TaskEvent
+from cube.values import replace
 
 EARLIER = 10  # versions of a job that are kept
 WAIT_SECONDS = 0.25  # between two looks at a roll-out in which nothing happens
@@ -199,10 +199,14 @@ class Jobs:
 
     def step(self) -> None:
         """Look at the jobs in which something happened, and at those that roll out."""
-        looked_at: dict[str, None] = {**dict.fromkeys(self._ledger.moved), **self._dirty}
-        if self._ledger.now - self._waited >= WAIT_SECONDS:
-            looked_at |= self._waiting
+        look_at_waiting = self._ledger.now - self._waited >= WAIT_SECONDS
+        if look_at_waiting:
             self._waited = self._ledger.now
+        if not (self._ledger.moved or self._dirty or (look_at_waiting and self._waiting)):
+            return
+        looked_at: dict[str, None] = {**dict.fromkeys(self._ledger.moved), **self._dirty}
+        if look_at_waiting:
+            looked_at |= self._waiting
         for name in looked_at:
             job = self._ledger.jobs.get(name)
             anew = name in self._dirty or name in self._waiting

@@ -8,7 +8,6 @@ decides nothing: jobs, nodes and rounds do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from cube.fleet import Fleet
@@ -33,6 +32,7 @@ from cube.task import (
     Volume,
     transition,
 )
+from cube.values import replace
 
 Stranger = tuple[str, int]  # uid and attempt of a container that the store never knew
 STRANGERS = "strangers/"  # followed by the node's name, among the manager's own values

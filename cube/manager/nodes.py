@@ -6,8 +6,6 @@ merged by `cube.manager.facts`; where tasks go is none of its business.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cube.manager.entry import LEASE_INTERVALS, Entry, Grants, grants
 from cube.manager.facts import lose_task, merge, missing
 from cube.manager.images import image_of
@@ -26,6 +24,7 @@ from cube.messages import (
     worker_name,
 )
 from cube.task import Node, NodeState, State, Task
+from cube.values import replace
 
 SUSPECT_INTERVALS = 3.0
 
@@ -64,10 +63,14 @@ class Nodes:
         now, granted = self._ledger.now, self.grants
         patience = SUSPECT_INTERVALS * granted.interval
         members, known, silent, overdue = 0, 0, 0, []
+        drained = {name for name in self._ledger.draining if self._is_drained(name)}
         for entry in self.entries.values():
             silence = now - entry.heard
-            counts = not self._is_drained(entry.name)
+            counts = entry.name not in drained
             members += counts
+            if silence <= patience and entry.confirmed and entry.state is NodeState.ALIVE:
+                known += counts  # as nearly all of them, nearly always
+                continue
             if entry.state is NodeState.ALIVE:
                 if silence > patience:
                     mark("node-suspect")

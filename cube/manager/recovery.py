@@ -7,8 +7,6 @@ Nothing is adopted that would make a task run twice, revive one that has ended, 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cube.manager.entry import Entry
 from cube.manager.jobs import Jobs, stop_task
 from cube.manager.ledger import Ledger
@@ -17,6 +15,7 @@ from cube.marks import mark
 from cube.messages import Fact, Phase, Recover, Reply
 from cube.spec import JobSpec, TaskSpec
 from cube.task import Job, NodeState, State, Task, TaskEvent, TaskName
+from cube.values import replace
 
 Chosen = tuple[Entry, Fact]
 

@@ -5,14 +5,13 @@ Each becomes a version or a wish of the job; `jobs` and `rollout` make it so, as
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cube.manager.jobs import Jobs
 from cube.manager.ledger import Ledger
 from cube.manager.rollout import is_ending
 from cube.messages import Reply, Restart, Rollback, Scale
 from cube.spec import TaskSpec
 from cube.task import Job, JobVersion
+from cube.values import replace
 
 
 class Revising:

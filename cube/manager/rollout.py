@@ -7,7 +7,6 @@ It halts at the first replaced instance that does not come up; a new submit star
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from cube.fleet import suits
 from cube.manager.ledger import Ledger
@@ -15,6 +14,7 @@ from cube.marks import mark
 from cube.messages import Phase
 from cube.spec import Demand, TaskSpec
 from cube.task import Job, State, Task, TaskEvent
+from cube.values import replace
 
 SETTLE_SECONDS = 2.0  # a task without a health check has come up once it ran for so long
 

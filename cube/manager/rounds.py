@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cube.manager.dependencies import unmet_dependency
 from cube.manager.ledger import Ledger
@@ -20,6 +20,7 @@ from cube.messages import MANAGER, SCHEDULER, BeginRound, NeedFleet, Place, Plac
 from cube.placement import why_pending
 from cube.spec import Demand, Dependency
 from cube.task import Decision, NodeState, State, Task, TaskEvent
+from cube.values import replace
 
 ROUND_SECONDS = 5.0  # a round unanswered for so long is abandoned
 ROUND_TASKS = 1024  # asked about at once, at most

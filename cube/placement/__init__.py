@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -23,6 +23,7 @@ from cube.placement.spread import Instances, Spreading
 from cube.policies import Policy
 from cube.spec import Demand
 from cube.task import Decision, Rejection
+from cube.values import replace
 
 __all__ = ["Placer", "describe", "why_pending"]
 

@@ -8,7 +8,6 @@ would give. Policies that are not `row_local` are scored afresh each time.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from inspect import isfunction, unwrap
 from typing import Final
 
@@ -18,6 +17,7 @@ from cube.fleet import Fleet, Floats, Rows
 from cube.placement.filters import Filter
 from cube.policies import Policy
 from cube.spec import Demand, Spread
+from cube.values import replace
 
 _ALONE: Final = Spread("none")
 _NO_SCORES: Final = np.empty(0)
