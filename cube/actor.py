@@ -138,12 +138,13 @@ class CoreActor(pykka.Actor):
 
     def on_receive(self, message: Any) -> None:
         """Handle one `Letter`; at the end of a batch let its effects out."""
-        if message.life is not None and message.life != self.life:
+        carried, life = message
+        if life is not None and life != self.life:
             pass  # a timer of an earlier life; it may still be the last of a batch
-        elif isinstance(message.message, RetrySave):
+        elif type(carried) is RetrySave:
             self._retry()
         else:
-            self._handle(message.message)
+            self._handle(carried)
         self._batched += 1
         if self._batched >= BATCH or self.actor_inbox.empty():
             self._flush()
@@ -184,10 +185,11 @@ class CoreActor(pykka.Actor):
         now = self._host.now()
         effects = core.receive(message, now)
         self._host.handled(self.name, self.life, now, message, effects)
-        if isinstance(message, StoreDown):
-            self._knows = True
-        if self._unsaved and not any(isinstance(e, Save) for e in effects):
-            effects = self._let_go(effects)
+        if self._unsaved:
+            if isinstance(message, StoreDown):
+                self._knows = True
+            if not any(isinstance(e, Save) for e in effects):
+                effects = self._let_go(effects)
         self._effects += effects
 
     def _let_go(self, effects: Iterable[Effect]) -> list[Effect]:
@@ -233,6 +235,9 @@ class CoreActor(pykka.Actor):
         if not self._effects:
             return
         effects, self._effects = self._effects, []
+        if self._store is None:
+            self._send(effects)
+            return
         saves = [e for e in effects if isinstance(e, Save)]
         if self._unsaved:
             self._unsaved += saves
@@ -286,7 +291,7 @@ class CoreActor(pykka.Actor):
     def _send(self, effects: Iterable[Effect]) -> None:
         name, deliver = self.name, self._host.deliver
         for effect in effects:
-            if isinstance(effect, Send):
-                if isinstance(effect.message, Assign):
+            if type(effect) is Send:
+                if type(effect.message) is Assign:
                     self._assigned[effect.to] = effect.message
                 deliver(name, effect, self.life if effect.to == name else None)

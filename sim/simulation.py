@@ -56,8 +56,7 @@ class Simulation:
     ) -> None:
         self._arrivals = arrivals
         self._progress = progress
-        delay = scenario.control.network_seconds
-        self.world = SimWorld(delay=lambda sender, to: _delay(delay, sender, to))
+        self.world = SimWorld(delay=_delays(scenario.control.network_seconds))
         self._policy_error = ""
         self._over = simpy.Event(self.world.env)
         self._scheduler = TimedScheduler(policy)
@@ -188,9 +187,13 @@ class Simulation:
         timeout.callbacks.append(callback)
 
 
-def _delay(seconds: float, sender: str, to: str) -> float:
+def _delays(seconds: float) -> Callable[[str, str], float]:
     """The network's delay between machines; none between a worker and its own engine."""
-    return 0.0 if sender[:7] == "engine/" or to[:7] == "engine/" else seconds
+
+    def delay(sender: str, to: str) -> float:
+        return 0.0 if sender[:7] == "engine/" or to[:7] == "engine/" else seconds
+
+    return delay
 
 
 @contextmanager

@@ -24,7 +24,9 @@ NETWORK_SECONDS = 0.0005
 Observer = Callable[[str, Any, float, list[Effect]], None]
 
 # At equal times: exits, then arrivals, then everything else, then rounds that wait for all this.
-_URGENCY: dict[type, int] = {RunDue: 0, WorkDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
+_URGENCY = {RunDue: 0, WorkDue: 0, Exited: 0, Submit: 1, BeginRound: 3}
+_PRIORITY: dict[type, EventPriority] = {of: EventPriority(n) for of, n in _URGENCY.items()}
+_ANY_OTHER = EventPriority(2)
 
 
 class SimInbox:
@@ -64,16 +66,13 @@ class SimCore(CoreActor):
 class Delivery(simpy.Event):
     """A message that arrives later."""
 
-    def __init__(
-        self, world: SimWorld, to: str, letter: Letter, delay: float, urgency: int
-    ) -> None:
-        self.env = world.env
-        self.callbacks = [world.arrive]
-        self._value = None
-        self._ok = True
+    _value = None
+    _ok = True
+
+    def __init__(self, arrivals: list[Callable[[Any], None]], to: str, letter: Letter) -> None:
+        self.callbacks = arrivals  # the same list for all: SimPy takes it away, and changes it not
         self.to = to
         self.letter = letter
-        world.env.schedule(self, EventPriority(urgency), delay)
 
 
 class SimWorld:
@@ -85,8 +84,8 @@ class SimWorld:
         *,
         delay: Callable[[str, str], float] | None = None,
     ) -> None:
-        self.env = env or simpy.Environment()
-        self.messages: Counter[str] = Counter()  # delivered, by type
+        self.env = env or simpy.Environment(0.0)
+        self._delivered: dict[type, int] = {}  # by type
         self.lost: Counter[str] = Counter()  # to nobody, by type
         self.rebuilds = False  # rebuild a core that raises, as a live world does
         self._delay = delay or network_delay
@@ -96,6 +95,7 @@ class SimWorld:
         self._observers: list[Observer] = []
         self._ready: deque[tuple[str, Letter]] = deque()
         self._draining = False
+        self._arrivals: list[Callable[[Any], None]] = [self.arrive]
 
     # --- for those who build a cluster ---
 
@@ -129,7 +129,12 @@ class SimWorld:
 
     def send(self, to: str, message: Any, after: float = 0.0) -> None:
         """Send from outside the actors; arrives `after` seconds from now, without delay."""
-        Delivery(self, to, Letter(message), after, _URGENCY.get(type(message), 2))
+        self._schedule(to, Letter(message), after)
+
+    @property
+    def messages(self) -> Counter[str]:
+        """How many were delivered, by type."""
+        return Counter({of.__name__: count for of, count in self._delivered.items()})
 
     def run(self, until: float | simpy.Event | None = None) -> Any:
         """Let virtual time pass."""
@@ -144,7 +149,7 @@ class SimWorld:
 
     def now(self) -> float:
         """Virtual seconds since the start."""
-        return float(self.env.now)
+        return self.env.now
 
     def next_life(self, name: str) -> int:
         """Lives are numbered across restarts of an actor."""
@@ -152,7 +157,8 @@ class SimWorld:
 
     def deliver(self, sender: str, effect: Send, life: int | None) -> None:
         """Send it on its way."""
-        self.carry(sender, effect.to, Letter(effect.message, life), effect.after)
+        to, message, after = effect
+        self.carry(sender, to, Letter(message, life), after)
 
     def carry(self, sender: str, to: str, letter: Letter, after: float) -> None:
         """Carry a letter that leaves `after` seconds from now, with the delay of its way."""
@@ -163,7 +169,11 @@ class SimWorld:
         if delay <= 0 and self._draining and type(letter.message) is not BeginRound:
             self._ready.append((to, letter))
         else:
-            Delivery(self, to, letter, delay, _URGENCY.get(type(letter.message), 2))
+            self._schedule(to, letter, delay)
+
+    def _schedule(self, to: str, letter: Letter, delay: float) -> None:
+        priority = _PRIORITY.get(type(letter.message), _ANY_OTHER)
+        self.env.schedule(Delivery(self._arrivals, to, letter), priority, delay)
 
     def handled(
         self, name: str, life: int, now: float, message: Any, effects: list[Effect]
@@ -200,7 +210,8 @@ class SimWorld:
     def _hand_over(self, to: str, letter: Letter) -> None:
         actor = self._actors.get(to)
         if actor is not None:
-            self.messages[type(letter.message).__name__] += 1
+            of = type(letter.message)
+            self._delivered[of] = self._delivered.get(of, 0) + 1
             actor.on_receive(letter)
         elif is_edge(to) and to in self._edges:
             self._edges[to](letter.message)
