@@ -14,7 +14,7 @@ from typing import Any
 from cube.engine.simulated import Outcome, SimulatedEngine
 from cube.messages import Effect, NodeInfo, Run, RunKey, Send
 from cube.task import TaskName
-from sim.arrivals import MICROS, Arrivals
+from sim.arrivals import MICROS, Arrivals, plain
 from sim.cluster import Hardware
 from sim.images import ImageCache
 from sim.machine import Machine
@@ -34,11 +34,11 @@ class TrueTasks:
         self._start = workload.start
         self._failure_share = None if workload.trace else workload.failure_share
         self._streams = Streams(seed)
-        self._start_micros = arrivals.start_micros.tolist()
-        self._run_micros = arrivals.run_micros.tolist()
-        self._exit_code = arrivals.exit_code.tolist()
-        self._cpu = arrivals.used_cpu_milli.tolist()
-        self._memory = arrivals.used_memory_mib.tolist()
+        self._start_micros = plain(arrivals.start_micros)
+        self._run_micros = plain(arrivals.run_micros)
+        self._exit_code = plain(arrivals.exit_code)
+        self._cpu = plain(arrivals.used_cpu_milli)
+        self._memory = plain(arrivals.used_memory_mib)
 
     def __call__(self, run: Run) -> Outcome:
         """The outcome of one run; a later attempt starts anew and runs as long."""

@@ -8,6 +8,7 @@ hash. It influences nothing.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -80,20 +81,21 @@ class Recorder:
         self._on_final = on_final
         self._on_policy_error = on_policy_error
         self._numbers: dict[str, int] = {}
-        never, zero = ([first] * len(arrivals) for first in (NEVER, 0))
+        # Arrays of integers, not lists: a million tasks would have ten million objects in these.
+        never, zero = (array("q", (first,)) * len(arrivals) for first in (NEVER, 0))
         self._state, self._row, self._placed = never[:], never[:], never[:]
         self._started, self._ended, self._decided = never[:], never[:], never[:]
         self._running_since = never[:]
         self._attempts, self._restart, self._lost = zero[:], zero[:], zero[:]
         self._restarts, self._evictions = zero[:], zero[:]
-        self._holds = [False] * len(arrivals)
-        self._changes: list[tuple[int, int, int, int]] = []
+        self._holds = bytearray(len(arrivals))
+        self._changes = array("q")  # four each: time, row, task, sign
         self._hash = hashlib.blake2b(digest_size=16)
 
     @property
     def changes(self) -> int:
         """Takes and frees so far."""
-        return len(self._changes)
+        return len(self._changes) // 4
 
     def save(self, records: Any) -> None:
         """Look at what the manager makes durable (`cube.actor.Keeper`)."""
@@ -127,6 +129,7 @@ class Recorder:
         self._hash.update(b"%d %d %d %d;" % (micros, number, state, self._row[number]))
         if task.state.final:
             self._ended[number] = micros
+            del self._numbers[task.id]  # nearly always, nothing follows
             self.final += 1
             self._on_final(self.final)
 
@@ -154,13 +157,13 @@ class Recorder:
         if self._placed[number] == NEVER:
             self._placed[number] = micros
         self._holds[number] = True
-        self._changes.append((micros, row, number, 1))
+        self._changes.extend((micros, row, number, 1))
         self.placements += 1
         self.held += 1
 
     def _free(self, number: int, micros: int) -> None:
         self._holds[number] = False
-        self._changes.append((micros, self._row[number], number, -1))
+        self._changes.extend((micros, self._row[number], number, -1))
         self.held -= 1
 
     def trace_hash(self, messages: Iterable[tuple[str, int]]) -> str:
@@ -174,7 +177,7 @@ class Recorder:
 
     def observation(self, capacity: Ints) -> Observation:
         """All columns, once the run is over."""
-        changes = np.array(self._changes, dtype=np.int64).reshape(-1, 4)
+        changes = _column(self._changes).reshape(-1, 4)
         columns = {
             "state": self._state,
             "placed_micros": self._placed,
@@ -191,10 +194,15 @@ class Recorder:
             arrivals=self._arrivals,
             node_names=self._names,
             capacity=capacity,
-            **{name: np.array(column, dtype=np.int64) for name, column in columns.items()},
+            **{name: _column(column) for name, column in columns.items()},
             change_micros=changes[:, 0],
             change_row=changes[:, 1],
             change_task=changes[:, 2],
             change_sign=changes[:, 3],
             end_micros=round(self._now() * MICROS),
         )
+
+
+def _column(values: array[int]) -> Ints:
+    """The same integers for NumPy, not copied."""
+    return np.asarray(values, dtype=np.int64)

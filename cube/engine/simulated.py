@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from cube.messages import (
@@ -151,7 +152,7 @@ class SimulatedEngine:
             effects.append(Send(self._worker, Health(key, healthy=True)))
         if held.outcome.run_seconds is not None:
             code = held.outcome.exit_code
-            due = RunDue(key, code, f"exited {code}")
+            due = RunDue(key, code, _exited(code))
             effects.append(Send(self._name, due, held.outcome.run_seconds))
         return effects
 
@@ -228,3 +229,9 @@ class SimulatedEngine:
 
 def _handle(key: RunKey) -> str:
     return f"{key.uid}.a{key.attempt}.r{key.restart}"
+
+
+@cache
+def _exited(code: int) -> str:
+    """Why it ended; one string for all of a code, of which a million tasks may keep one each."""
+    return f"exited {code}"
