@@ -30,6 +30,7 @@ class Control(Description):
     """How the control plane is set up."""
 
     network_seconds: Annotated[float, Field(strict=True, ge=0, le=10)] = 0.0005  # per message
+    decision_seconds: Annotated[float, Field(strict=True, ge=0, le=2)] = 0.0  # per round
     reports_per_second: Positive = 50.0  # whole reports of all nodes together
     queue: Literal["bypass", "fifo"] = "bypass"  # may others pass a task that does not fit?
 

@@ -31,7 +31,7 @@ from sim.arrivals import MICROS, Arrivals
 from sim.engine import Machines
 from sim.errors import PolicyFailed
 from sim.observation import Observation, Recorder
-from sim.scenario import Scenario
+from sim.scenario import Control, Scenario
 from sim.timing import TimedScheduler
 from sim.world import SimWorld
 
@@ -56,7 +56,7 @@ class Simulation:
     ) -> None:
         self._arrivals = arrivals
         self._progress = progress
-        self.world = SimWorld(delay=_delays(scenario.control.network_seconds))
+        self.world = SimWorld(delay=_delays(scenario.control))
         self._policy_error = ""
         self._over = simpy.Event(self.world.env)
         self._scheduler = TimedScheduler(policy)
@@ -187,11 +187,19 @@ class Simulation:
         timeout.callbacks.append(callback)
 
 
-def _delays(seconds: float) -> Callable[[str, str], float]:
-    """The network's delay between machines; none between a worker and its own engine."""
+def _delays(control: Control) -> Callable[[str, str], float]:
+    """How long messages take between machines; none between a worker and its own engine.
+
+    The scheduler's answers take as long as it thinks besides: tasks that arrive meanwhile are in
+    its next round.
+    """
+    network = control.network_seconds
+    answer = control.decision_seconds + network
 
     def delay(sender: str, to: str) -> float:
-        return 0.0 if sender[:7] == "engine/" or to[:7] == "engine/" else seconds
+        if sender[:7] == "engine/" or to[:7] == "engine/":
+            return 0.0
+        return answer if sender == SCHEDULER else network
 
     return delay
 

@@ -15,6 +15,7 @@ from sim import experiment
 from sim.errors import InputError, PolicyFailed
 from sim.metrics import Window
 from sim.observation import NEVER, STATES
+from sim.scenario import Control
 from sim.workload import Shape, Workload
 from tests.experiments import small
 
@@ -57,6 +58,20 @@ def test_tasks_fail_as_the_workload_says():
 def test_jobs_of_many_tasks():
     result = experiment.run(small(workload={"tasks_per_job": 4}))
     assert result.counts["completed"] == 150
+
+
+def test_tasks_that_arrive_while_the_scheduler_thinks_share_its_next_round():
+    quick, slow = (
+        experiment.run(small(control=Control(reports_per_second=1.0, decision_seconds=seconds)))
+        for seconds in (0.0, 2.0)
+    )
+    waited = [
+        r.observation.decided_micros - r.observation.arrivals.at_micros for r in (quick, slow)
+    ]
+    assert waited[0].min() < 10_000
+    assert waited[1].min() >= 2_000_000
+    assert slow.messages["Place"] < 0.8 * quick.messages["Place"]
+    assert slow.counts["completed"] == 150
 
 
 def test_a_task_that_fits_nowhere_ends_the_run_and_is_counted():
