@@ -30,6 +30,7 @@ bench: $(READY) ## what things cost; the numbers go to benchmarks/, the tables t
 	@$(BIN)/python -m pytest benchmarks --benchmark-json=runs/bench.json
 	@$(BIN)/python benchmarks/placement.py --nodes 100,1000,10000,100000 --out benchmarks/placement.json
 	@$(BIN)/python benchmarks/simulation.py c1m --out benchmarks/simulation.json
+	@$(BIN)/python benchmarks/simulation.py c1m --tasks 100000 --nodes 1000,10000 --out benchmarks/scaling.json
 	@$(BIN)/python benchmarks/tables.py
 
 notebooks: $(READY) ## carry out the notebooks and keep what they show

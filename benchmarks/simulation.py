@@ -1,9 +1,11 @@
 """What one task of a whole simulation costs, in bare SimPy timeouts timed in the same process.
 
     python benchmarks/simulation.py c1m [c2m ...] [--tasks N] [--nodes N] [--out FILE]
+    python benchmarks/simulation.py c1m --tasks 100000 --nodes 1000,10000 --out FILE
 
 Runs a shipped scenario with its full control plane: manager, scheduler, a worker and an engine per
-node, every hop with a delay, until every task is final. `--tasks` and `--nodes` make it smaller.
+node, every hop with a delay, until every task is final. `--tasks` and `--nodes` make it smaller, or
+show what a task costs in clusters of several sizes; the load of a node stays what it is.
 A bare timeout is one `env.timeout()` made and run among 300,000, timed before and after; times are
 CPU seconds of the process, so that other programs disturb less.
 """
@@ -108,15 +110,22 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
 def main() -> None:
     """Measure, print, and write the JSON file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("scenarios", nargs="+", metavar="SCENARIO")
     parser.add_argument("--tasks", type=int)
-    parser.add_argument("--nodes", type=int)
+    parser.add_argument(
+        "--nodes", type=_numbers, default=[None], help="one, or several: 1000,10000"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file")
     asked = parser.parse_args()
-    rows = [measure(name, asked.tasks, asked.nodes) for name in asked.scenarios]
+    sizes = [(name, nodes) for name in asked.scenarios for nodes in asked.nodes]
+    rows = [measure(name, asked.tasks, nodes) for name, nodes in sizes]
     print(table(rows))
     for row in rows:
         told = ", ".join(f"{count:,} {name}" for name, count in row["messages"].items())

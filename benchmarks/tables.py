@@ -86,7 +86,26 @@ Manager, scheduler, workers and engines, every hop with a delay, until every tas
 Messages of the kinds that matter most:
 
 {counts}
+
+{scaling()}
 """
+
+
+def scaling() -> str:
+    """What the size of a cluster adds."""
+    small, large = read("scaling.json")["rows"]
+    times = large["timeouts_per_task"] / small["timeouts_per_task"]
+    an_event = _per_event(large) / _per_event(small)
+    return f"""\
+With {small["tasks"]:,} tasks of `{small["scenario"]}`, a task costs {small["timeouts_per_task"]}
+timeouts in a cluster of {small["nodes"]:,} nodes and {large["timeouts_per_task"]} in one of
+{large["nodes"]:,}, {times:.2f} times as much. Whole reports come at the same rate in both, so the
+small cluster, which is fed more slowly, has {small["events_per_task"]} events a task and the large
+one {large["events_per_task"]}: {an_event:.2f} times as much an event."""
+
+
+def _per_event(row: dict[str, Any]) -> float:
+    return float(row["timeouts_per_task"] / row["events_per_task"])
 
 
 def instructions() -> str:
